@@ -1,0 +1,1 @@
+"""Who acts, for which tenant and project, and what they may do."""

@@ -1,0 +1,138 @@
+"""Allocations as rows: what was asked (config) and what is so (status)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from gpucloud_core.catalog.model import Shape
+from gpucloud_core.kernel.ids import (
+    AllocationId,
+    ClaimId,
+    ImageId,
+    NodeId,
+    ProjectId,
+    SkuId,
+    SshKeyId,
+    TaskId,
+    TenantId,
+    UserId,
+)
+from gpucloud_core.kernel.unit import Json
+
+
+class AllocationState(StrEnum):
+    REQUESTED = "requested"
+    PROVISIONING = "provisioning"
+    ACTIVE = "active"
+    RESTARTING = "restarting"
+    DEGRADED = "degraded"
+    UNWINDING = "unwinding"
+    RELEASING = "releasing"
+    RELEASED = "released"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    RELEASE_FAILED = "release_failed"
+
+
+class EndOfBalance(StrEnum):
+    RELEASE = "release"
+    RUN_ON_RESERVE = "run_on_reserve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundRule:
+    port: int
+    cidrs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    ssh_cidrs: tuple[str, ...] = ()  # empty: from anywhere
+    inbound: tuple[InboundRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedKey:
+    """A key the tenant chose, and when the slice was read back with it (None: not yet)."""
+
+    id: SshKeyId
+    fingerprint: str
+    public_key: str
+    name: str
+    applied_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    host: str
+    port: int
+    username: str
+    host_key: str
+    host_key_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    id: AllocationId
+    tenant_id: TenantId
+    project_id: ProjectId
+    user_id: UserId
+    name: str
+    # config: what was asked
+    sku_id: SkuId
+    shape: Shape
+    region: str
+    gpu_count: int
+    image_id: ImageId
+    network: Network = Network()
+    keys: tuple[AppliedKey, ...] = ()
+    end_of_balance: EndOfBalance = EndOfBalance.RELEASE
+    ttl_seconds: int | None = None
+    rate_micros_per_hour: int
+    currency: str
+    # status: what is so
+    state: AllocationState
+    state_since: datetime
+    generation: int = 0
+    claim_id: ClaimId
+    node_id: NodeId
+    mask: int
+    task_id: TaskId  # the task that moves it now, or moved it last
+    connection: Connection | None = None
+    cause: str = ""  # why it unwinds: cancelled or failed
+    failure_reason: str | None = None
+    release_failed_reason: str | None = None
+    requested_at: datetime
+    active_at: datetime | None = None
+    release_requested_at: datetime | None = None
+    billing_stopped_at: datetime | None = None
+    ended_at: datetime | None = None  # released, cancelled or failed: capacity proven free
+    releases_at: datetime | None = None  # TTL, as an instant
+    receipt: Mapping[str, Json] = field(default_factory=dict)  # wipe evidence, once there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """One line of an allocation's timeline."""
+
+    id: str
+    tenant_id: TenantId
+    allocation_id: AllocationId
+    at: datetime
+    state: AllocationState
+    event: str
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResponse:
+    """The outcome kept under an Idempotency-Key: id is "<tenant>/<route>/<key>"."""
+
+    id: str
+    tenant_id: TenantId
+    body_hash: str
+    status: int | None = None
+    response: str = ""
+    created_at: datetime

@@ -1,0 +1,35 @@
+"""Everything a launch, a release or a settlement may touch, as one narrow unit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from gpucloud_core.access.ports import AccessUnit
+from gpucloud_core.allocations.model import Allocation, StateChange, StoredResponse
+from gpucloud_core.billing.ports import BillingUnit
+from gpucloud_core.catalog.ports import CatalogUnit
+from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.kernel.rows import Rows
+from gpucloud_core.placement.ports import PlacementUnit
+from gpucloud_core.work.ports import WorkUnit
+
+
+class Allocations(Rows[Allocation], Protocol):
+    async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
+        """Return active allocations whose ``releases_at`` has come."""
+        ...
+
+
+class StoredResponses(Rows[StoredResponse], Protocol):
+    async def try_lock(self, key: str) -> bool:
+        """Take the key for this transaction; False if a twin in flight holds it."""
+        ...
+
+
+class AllocationUnit(AccessUnit, CatalogUnit, PlacementUnit, BillingUnit, WorkUnit, Protocol):
+    @property
+    def allocations(self) -> Allocations: ...
+    @property
+    def state_changes(self) -> Rows[StateChange]: ...
+    @property
+    def stored_responses(self) -> StoredResponses: ...

@@ -1,0 +1,160 @@
+"""Rows of billing, and the payment processor."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from gpucloud_core.billing.model import (
+    AccountKind,
+    BillingAccount,
+    Hold,
+    PaymentSession,
+    Transfer,
+    WebhookEvent,
+)
+from gpucloud_core.kernel.errors import DomainError, ErrorKind
+from gpucloud_core.kernel.ids import TenantId
+from gpucloud_core.kernel.rows import ListQuery, Page, Rows
+from gpucloud_core.metering.ports import MeteringUnit
+
+
+class ProcessorUnavailable(DomainError):
+    """The payment provider does not answer; whether it acted is unknown."""
+
+    code = "payment_provider_unavailable"
+    kind = ErrorKind.UNAVAILABLE
+    next_step = "Try again with the same Idempotency-Key; nothing is charged twice."
+
+
+class ProcessorRefused(DomainError):
+    """The payment provider refused the request."""
+
+    code = "payment_provider_refused"
+    kind = ErrorKind.INVALID
+    next_step = "Read the provider's reason; nothing was charged."
+
+
+class SignatureInvalid(DomainError):
+    """This event is not signed by the payment provider, or is too old."""
+
+    code = "webhook_signature_invalid"
+    kind = ErrorKind.INVALID
+    next_step = "Check the endpoint's signing secret and the clocks."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckoutRequest:
+    """``key`` is our payment id and the provider's idempotency key. Amounts are micro-units."""
+
+    key: str
+    tenant_id: TenantId
+    amount_micros: int
+    currency: str
+    success_url: str
+    cancel_url: str
+    customer_email: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """The provider's side of a payment session, read from its own object."""
+
+    provider_id: str
+    url: str | None
+    status: str  # open, complete, expired
+    paid: bool  # payment_status == "paid"
+    amount_micros: int  # what was paid, without tax
+    tax_micros: int
+    currency: str
+    payment_id: str | None  # the payment intent
+    reference: str | None  # our payment id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderEvent:
+    """A verified event, in our words. ``checkout`` is present for checkout events."""
+
+    id: str
+    kind: str
+    object_id: str
+    created_at: datetime
+    checkout: Checkout | None = None
+
+
+class PaymentProcessor(Protocol):
+    """Takes money through the provider's own page. tests/contracts/payment_processor.py says it."""
+
+    async def open_checkout(self, request: CheckoutRequest) -> Checkout:
+        """Make a pay page, once per ``request.key``; again with the same key returns the first.
+
+        Raises:
+            ProcessorUnavailable: unknown; ask again with the same key.
+            ProcessorRefused: it will never work as asked.
+        """
+        ...
+
+    async def read_checkout(self, provider_id: str) -> Checkout:
+        """Return the session as the provider has it now."""
+        ...
+
+    async def open_portal(self, *, tenant_id: TenantId, return_url: str) -> str:
+        """Return the address of the provider's page for cards and receipts."""
+        ...
+
+    def verify_event(self, body: bytes, signature: str) -> ProviderEvent:
+        """Return the event that ``body`` is.
+
+        Raises:
+            SignatureInvalid: forged, altered or too old.
+        """
+        ...
+
+    def parse_event(self, body: str) -> ProviderEvent:
+        """Return a stored, already verified event."""
+        ...
+
+
+class Ledger(Protocol):
+    """Append-only transfers, and balances kept with them in the same transaction."""
+
+    async def post(self, transfer: Transfer) -> bool:
+        """Append ``transfer``; False if its key was posted before (then nothing changes).
+
+        The tenant's billing account is locked by the caller. The database itself refuses entries
+        that do not sum to zero and a prepaid, held or promotional balance below zero.
+        """
+        ...
+
+    async def balances(self, tenant_id: TenantId) -> Mapping[AccountKind, int]:
+        """Return every account's balance; absent accounts are zero."""
+        ...
+
+    async def transfers(self, query: ListQuery) -> Page[Transfer]:
+        """Return a page of transfers."""
+        ...
+
+
+class WebhookEvents(Rows[WebhookEvent], Protocol):
+    async def due(self, now: datetime, *, limit: int) -> Sequence[WebhookEvent]:
+        """Return unhandled events whose next try is due, locked, skipping those held by others."""
+        ...
+
+
+class BillingAccounts(Rows[BillingAccount], Protocol):
+    async def due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
+        """Return tenants whose ``next_deadline_at`` has come, oldest first."""
+        ...
+
+
+class BillingUnit(MeteringUnit, Protocol):
+    @property
+    def billing_accounts(self) -> BillingAccounts: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def holds(self) -> Rows[Hold]: ...
+    @property
+    def payments(self) -> Rows[PaymentSession]: ...
+    @property
+    def webhook_events(self) -> WebhookEvents: ...

@@ -1,0 +1,1 @@
+"""What is sold: SKUs, their prices over time, and the images they run."""

@@ -1,0 +1,66 @@
+"""SKUs, prices and images as rows."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gpucloud_core.kernel.ids import ImageId, SkuId
+
+
+class Shape(StrEnum):
+    """How capacity is realised."""
+
+    BARE_METAL = "bare_metal"
+    GPU_SLICE = "gpu_slice"
+
+
+class Runtime(StrEnum):
+    CONTAINER = "container"
+    VM = "vm"
+    BARE_METAL = "bare_metal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sku:
+    """One thing that can be launched. The id is its public name, such as ``h200-sxm``."""
+
+    id: SkuId
+    display_name: str
+    vendor: str  # NVIDIA, AMD
+    gpu_model: str  # as the nodes report it
+    gpu_memory_mib: int
+    shape: Shape
+    runtime: Runtime
+    region: str
+    allowed_gpu_counts: tuple[int, ...]
+    vcpus_per_gpu: int
+    memory_mib_per_gpu: int
+    image_ids: tuple[str, ...]
+    demand_mix: tuple[tuple[int, int], ...] = ((1, 60), (2, 15), (4, 15), (8, 10))  # size, weight
+    summary: str = ""
+    active: bool = True
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """The price of a SKU from an instant until the next price of the same SKU."""
+
+    id: str  # "<sku>/<RFC 3339 from>"
+    sku_id: SkuId
+    micros_per_gpu_hour: int
+    currency: str
+    starts_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsImage:
+    id: ImageId
+    name: str
+    runtime: Runtime
+    version: str
+    username: str  # who one signs in as
+    summary: str = ""
+    digest: str = ""
+    active: bool = True
+    created_at: datetime

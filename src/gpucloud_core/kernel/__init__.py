@@ -1,0 +1,1 @@
+"""What every concept stands on: errors, ids, time, state machines, units of work."""

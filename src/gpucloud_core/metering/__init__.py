@@ -1,0 +1,1 @@
+"""What running things cost: closed form, exact, the same however often it is settled."""

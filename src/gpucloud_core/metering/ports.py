@@ -1,0 +1,21 @@
+"""Rows of metering."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from gpucloud_core.kernel.ids import TenantId
+from gpucloud_core.kernel.rows import Rows
+from gpucloud_core.kernel.unit import Unit
+from gpucloud_core.metering.model import UsageSegment
+
+
+class UsageSegments(Rows[UsageSegment], Protocol):
+    async def tenants_due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
+        """Return tenants with a segment whose settlement is due, oldest first, none twice."""
+        ...
+
+
+class MeteringUnit(Unit, Protocol):
+    @property
+    def usage_segments(self) -> UsageSegments: ...

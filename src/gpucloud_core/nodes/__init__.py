@@ -1,0 +1,1 @@
+"""The servers we operate: topology, slots, modes, and the driver that reaches them."""

@@ -1,0 +1,233 @@
+"""Nodes, their inside, and the slots sold from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId, SlotId
+
+
+class NodeMode(StrEnum):
+    """How a node's GPUs are handed out; changed only when it is empty."""
+
+    BARE_METAL = "bare_metal"
+    CONTAINER = "container"
+    VM = "vm"
+    MIG = "mig"
+
+
+class NodeStatus(StrEnum):
+    """What the operator decided. Never mixed with what a probe saw."""
+
+    ENROLLING = "enrolling"
+    ACTIVE = "active"
+    OFFLINE = "offline"
+    QUARANTINED = "quarantined"
+    DRAINING = "draining"
+    RETIRED = "retired"
+    DELETED = "deleted"
+
+
+class SlotState(StrEnum):
+    PROPOSED = "proposed"
+    AVAILABLE = "available"
+    CLAIMED = "claimed"
+    IN_USE = "in_use"
+    CLEANING = "cleaning"
+    CLEANUP_BLOCKED = "cleanup_blocked"
+    DISABLED = "disabled"
+
+
+class LinkClass(StrEnum):
+    """How two GPUs of a node reach each other, best first (nvidia-smi topo's names)."""
+
+    NVSWITCH = "nvswitch"  # every GPU to every other, through the fabric
+    NVLINK = "nvlink"  # a direct bridge or mesh; the count is beside it
+    PIX = "pix"  # one PCIe switch
+    PXB = "pxb"  # several PCIe switches, one root
+    PHB = "phb"  # through the host bridge
+    NODE = "node"  # host bridges of one NUMA domain
+    SYS = "sys"  # across NUMA domains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU. ``index`` is PCI order and the bit in every mask of the node."""
+
+    index: int
+    uuid: str
+    model: str
+    pci_address: str  # "00000000:1B:00.0"
+    numa: int
+    memory_mib: int
+    module_id: int | None = None
+    serial: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """The inside of a node. Immutable; nodes alike share ``system`` (the topology class).
+
+    ``links[i][j]`` is the link of GPU i and GPU j, and ``nvlinks[i][j]`` how many NVLinks carry it
+    (0 where none). Both are square and symmetric; the diagonal is not used.
+    """
+
+    system: str
+    gpus: tuple[Gpu, ...]
+    links: tuple[tuple[LinkClass, ...], ...]
+    nvlinks: tuple[tuple[int, ...], ...]
+    cpu_count: int
+    memory_mib: int
+    numa_cpus: tuple[str, ...] = ()  # cpulist per NUMA domain, such as "0-47,96-143"
+    driver_version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAccess:
+    """How to reach a node. The credential is looked up by reference, never kept here."""
+
+    host: str
+    port: int
+    username: str
+    host_key: str  # pinned: "ssh-ed25519 AAAA..."
+    credential: str  # name of the private key in the secret box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    id: NodeId
+    name: str
+    region: str
+    mode: NodeMode
+    status: NodeStatus
+    status_reason: str = ""
+    access: NodeAccess
+    topology: Topology
+    simulated: bool = False
+    shared_kernel: bool = False  # several tenants on one container node at a time
+    reachable: bool | None = None  # last probe; None before the first
+    probed_at: datetime | None = None
+    probe_error: str = ""
+    created_at: datetime
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """The approved, sellable bundle around one GPU: its place, its share and its SSH endpoint.
+
+    The endpoint (``ssh_host``, ``ssh_port``) belongs to the slot, so that claiming the slot claims
+    the port. A slice answers at its lowest slot's endpoint.
+    """
+
+    id: SlotId
+    node_id: NodeId
+    index: int
+    gpu_uuid: str
+    numa: int
+    cpus: str  # cpulist
+    memory_mib: int
+    ssh_host: str
+    ssh_port: int
+    state: SlotState
+    state_since: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceSpec:
+    """What a node is asked to make real. ``claim_id`` is the tag of everything it makes.
+
+    Attributes:
+        gpu_uuids: exactly the devices the slice may see.
+        cpus: cpulist of its CPU set.
+        ssh_host, ssh_port: where its SSH server answers.
+        ssh_cidrs: sources allowed to reach SSH; empty means anywhere.
+        inbound: (port, sources) allowed besides SSH.
+        generation: a node refuses one older than it has seen for this claim.
+    """
+
+    claim_id: ClaimId
+    allocation_id: AllocationId
+    generation: int
+    image: str
+    username: str
+    hostname: str
+    gpu_uuids: tuple[str, ...]
+    gpu_indexes: tuple[int, ...]
+    cpus: str
+    memory_mib: int
+    pids_max: int
+    ssh_host: str
+    ssh_port: int
+    ssh_cidrs: tuple[str, ...] = ()
+    inbound: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEndpoint:
+    """Where the slice answers and how to know it is the right one."""
+
+    host: str
+    port: int
+    username: str
+    host_key: str
+    host_key_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceEvidence:
+    """What the node itself reads back about a slice."""
+
+    exists: bool
+    running: bool = False
+    ssh_ready: bool = False
+    gpu_uuids: tuple[str, ...] = ()
+    key_fingerprints: tuple[str, ...] = ()
+    ssh_cidrs: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WipeEvidence:
+    """Proof that nothing of the last holder is left, bound to the claim.
+
+    ``random_reads`` are (offset or name, hash) pairs read back after the wipe.
+    """
+
+    claim_id: ClaimId
+    method: str
+    device_serials: tuple[str, ...]
+    command_hash: str  # SHA-256 of the wipe command's whole output
+    random_reads: tuple[tuple[str, str], ...]
+    at: datetime
+    clean: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedSlice:
+    """A slice on a node that carries our tag."""
+
+    claim_id: ClaimId
+    allocation_id: AllocationId
+    running: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """Is the node there, is it the right one, and does it look well."""
+
+    reachable: bool
+    gpu_uuids: tuple[str, ...] = ()
+    driver_version: str = ""
+    problems: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """The raw outputs of a node's own tools, by command; parsed by pure functions."""
+
+    outputs: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Where a request goes: feasible sets, buckets of like nodes, and refusals with their reasons."""

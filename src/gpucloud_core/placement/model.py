@@ -1,0 +1,115 @@
+"""Requests, capacity, claims and decisions. A set of GPUs is a bitmask over PCI order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId, SkuId, TenantId
+from gpucloud_core.nodes.model import NodeMode
+
+
+class Spread(StrEnum):
+    ANY = "any"
+    DISTINCT_NODES = "distinct_nodes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCapacity:
+    """What placement needs to know of a node; kept in its own row, changed with every claim.
+
+    ``pool`` groups what one SKU can use: region, GPU model and shape. ``sellable`` is false while
+    the node is not active, not healthy or not approved. Masks: bit i is the slot with index i.
+    """
+
+    node_id: NodeId
+    pool: str
+    system: str  # topology class
+    mode: NodeMode
+    gpu_count: int
+    approved_mask: int
+    free_mask: int
+    free_vcpus: int
+    free_memory_mib: int
+    sellable: bool
+    unsellable_reason: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementRequest:
+    """``count`` slices of ``gpu_count`` GPUs each."""
+
+    sku_id: SkuId
+    pool: str
+    gpu_count: int
+    vcpus: int  # per slice
+    memory_mib: int  # per slice
+    whole_node: bool = False
+    count: int = 1
+    spread: Spread = Spread.ANY
+    together: bool = False
+    demand_mix: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One node and the set of its slots."""
+
+    node_id: NodeId
+    mask: int
+    node_version: int
+
+
+class RefusalCode(StrEnum):
+    NONE_IN_REGION = "none_in_region"  # no node of this kind is sold here
+    SOLD_OUT = "sold_out"  # nothing is free
+    NO_SINGLE_NODE = "no_single_node"  # enough is free, but not on one node
+    TOPOLOGY = "topology"  # enough on one node, but not as a set its fabric allows
+    NODES_UNAVAILABLE = "nodes_unavailable"  # the free ones are drained, offline or unhealthy
+    SHARE = "share"  # GPUs are free, their CPU or memory share is not
+    COUNT_NOT_ALLOWED = "count_not_allowed"  # this SKU is not sold in this size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One reason that holds, in a sentence, with the figures it rests on."""
+
+    code: RefusalCode
+    detail: str
+    facts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Nothing fits: every reason that holds, how many would fit now, and the nearest that would."""
+
+    reasons: tuple[Reason, ...]
+    fits_now: int = 0  # of the count asked for
+    nearest: str = ""  # "2 GPUs fit now, up to 3 times"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where each slice goes, and what the decision rested on."""
+
+    places: tuple[Place, ...]
+    candidates: int
+    scores: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The durable binding of an allocation to slots of a node, or to the whole node."""
+
+    id: ClaimId
+    tenant_id: TenantId
+    allocation_id: AllocationId
+    node_id: NodeId
+    mask: int
+    whole_node: bool = False
+    vcpus: int
+    memory_mib: int
+    claimed_at: datetime
+    released_at: datetime | None = None  # open until capacity is proven free
+    explanation: Mapping[str, int] = field(default_factory=dict)

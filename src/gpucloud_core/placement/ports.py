@@ -1,0 +1,61 @@
+"""Claims and the fleet's capacity, as placement reads and changes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gpucloud_core.kernel.rows import Rows
+from gpucloud_core.kernel.unit import Unit
+from gpucloud_core.nodes.ports import NodesUnit
+from gpucloud_core.placement.model import Claim, NodeCapacity
+
+
+@dataclass(frozen=True, slots=True)
+class FleetChanges:
+    """Capacity rows that changed since a mark, and the next mark. A mark is opaque."""
+
+    mark: str
+    rows: tuple[NodeCapacity, ...]
+
+
+class Fleet(Protocol):
+    """Capacity rows of all nodes. Readable from any scope: they name no tenant."""
+
+    async def changes(self, since: str | None) -> FleetChanges:
+        """Return rows changed since ``since`` (all, if None); none is ever missed."""
+        ...
+
+    async def take(self, claim: Claim) -> bool:
+        """Bind the claim's slots if all are still free and the node sells; else change nothing.
+
+        Clears the bits, takes CPU and memory, marks the slots claimed, stores the claim. False is
+        a lost race. Slots are never waited for. The database refuses a double booking in any case.
+        """
+        ...
+
+    async def set_slots(self, claim: Claim, state: str, reason: str = "") -> None:
+        """Move the claim's slots to ``state`` (a ``SlotState``); their capacity stays taken."""
+        ...
+
+    async def give_back(self, claim: Claim) -> None:
+        """Close the claim (``claim.released_at`` is set) and make its slots available again."""
+        ...
+
+    async def put(self, capacity: NodeCapacity) -> None:
+        """Store what an operator or a probe changed: sellable, approved, shares."""
+        ...
+
+    async def get(self, node_id: str) -> NodeCapacity | None: ...
+
+    async def lowest(
+        self, *, pool: str, masks: Sequence[int], limit: int
+    ) -> Sequence[NodeCapacity]:
+        """Return, locked and skipping rows others hold, nodes of ``pool`` with one of ``masks`` free."""
+        ...
+
+
+class PlacementUnit(NodesUnit, Unit, Protocol):
+    @property
+    def fleet(self) -> Fleet: ...
+    @property
+    def claims(self) -> Rows[Claim]: ...

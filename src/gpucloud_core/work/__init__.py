@@ -1,0 +1,1 @@
+"""Tasks: persisted sagas with steps, leases and a pure planner."""

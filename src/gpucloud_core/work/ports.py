@@ -1,0 +1,27 @@
+"""Rows of work."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from gpucloud_core.kernel.ids import TaskId
+from gpucloud_core.kernel.rows import Rows
+from gpucloud_core.kernel.unit import Unit
+from gpucloud_core.work.model import Task, TaskEvent
+
+
+class Tasks(Rows[Task], Protocol):
+    async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
+        """Return unfinished tasks that are due and not under a living lease, oldest first."""
+        ...
+
+    async def usual_seconds(self, kind: str, step: str) -> int | None:
+        """Return the median of the last 50 successes of a step, or None under five of them."""
+        ...
+
+
+class WorkUnit(Unit, Protocol):
+    @property
+    def tasks(self) -> Tasks: ...
+    @property
+    def task_events(self) -> Rows[TaskEvent]: ...
