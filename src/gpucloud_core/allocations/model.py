@@ -74,12 +74,13 @@ class Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
+    """Up to ``currency`` the config: what was asked. From ``state`` on the status: what is so."""
+
     id: AllocationId
     tenant_id: TenantId
     project_id: ProjectId
     user_id: UserId
     name: str
-    # config: what was asked
     sku_id: SkuId
     shape: Shape
     region: str
@@ -91,7 +92,6 @@ class Allocation:
     ttl_seconds: int | None = None
     rate_micros_per_hour: int
     currency: str
-    # status: what is so
     state: AllocationState
     state_since: datetime
     generation: int = 0
@@ -124,15 +124,3 @@ class StateChange:
     event: str
     actor: str
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredResponse:
-    """The outcome kept under an Idempotency-Key: id is "<tenant>/<route>/<key>"."""
-
-    id: str
-    tenant_id: TenantId
-    body_hash: str
-    status: int | None = None
-    response: str = ""
-    created_at: datetime

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gpucloud_core.access.ports import AccessUnit
-from gpucloud_core.allocations.model import Allocation, StateChange, StoredResponse
+from gpucloud_core.allocations.model import Allocation, StateChange
 from gpucloud_core.billing.ports import BillingUnit
 from gpucloud_core.catalog.ports import CatalogUnit
 from gpucloud_core.kernel.ids import AllocationId
@@ -20,16 +20,8 @@ class Allocations(Rows[Allocation], Protocol):
         ...
 
 
-class StoredResponses(Rows[StoredResponse], Protocol):
-    async def try_lock(self, key: str) -> bool:
-        """Take the key for this transaction; False if a twin in flight holds it."""
-        ...
-
-
 class AllocationUnit(AccessUnit, CatalogUnit, PlacementUnit, BillingUnit, WorkUnit, Protocol):
     @property
     def allocations(self) -> Allocations: ...
     @property
     def state_changes(self) -> Rows[StateChange]: ...
-    @property
-    def stored_responses(self) -> StoredResponses: ...

@@ -5,7 +5,7 @@ out; an illegal event is an error value. Docs, diagrams and tests are made from 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -69,37 +69,38 @@ class Machine(Generic[S, E, X, F]):
     initial: S
     states: Mapping[S, StateRow[S, E]]
     moves: Mapping[S, Mapping[E, Move[S, X, F]]]
-    _events: frozenset[E] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         universe = set(type(self.initial))
         if set(self.states) != universe or set(self.moves) != universe:
             raise ValueError(f"{self.name}: each state needs a row and a set of moves")
+        if lost := universe - self._reachable():
+            raise ValueError(f"{self.name}: nothing leads to {sorted(lost)}")
+        if stuck := universe - self._leading_to_an_end():
+            raise ValueError(f"{self.name}: no way out of {sorted(stuck)}")
+        for state, row in self.states.items():
+            if row.limit and row.limit[1] not in self.moves[state]:
+                raise ValueError(f"{self.name}: the limit of {state} ends with an unknown event")
+
+    def _reachable(self) -> set[S]:
         reached, frontier = {self.initial}, [self.initial]
         while frontier:
             for move in self.moves[frontier.pop()].values():
                 if move.to not in reached:
                     reached.add(move.to)
                     frontier.append(move.to)
-        if lost := universe - reached:
-            raise ValueError(f"{self.name}: nothing leads to {sorted(lost)}")
-        ends = {state for state, moves in self.moves.items() if not moves}
-        if not ends:
-            ends = {self.initial}  # a cycle, such as a slot's, ends where it begins
-        leading = set(ends)
+        return reached
+
+    def _leading_to_an_end(self) -> set[S]:
+        # A cycle, such as a slot's life, ends where it begins.
+        leading = {state for state, moves in self.moves.items() if not moves} or {self.initial}
         while grown := {
             state
             for state, moves in self.moves.items()
             if state not in leading and any(move.to in leading for move in moves.values())
         }:
             leading |= grown
-        if stuck := universe - leading:
-            raise ValueError(f"{self.name}: no way out of {sorted(stuck)}")
-        for state, row in self.states.items():
-            if row.limit and row.limit[1] not in self.moves[state]:
-                raise ValueError(f"{self.name}: the limit of {state} ends with an unknown event")
-        events = frozenset(event for moves in self.moves.values() for event in moves)
-        object.__setattr__(self, "_events", events)
+        return leading
 
     def decide(self, state: S, event: E, facts: F) -> Decision[S, X] | Refused[S, E]:
         """Return where ``event`` leads from ``state``, or why it does not."""
@@ -120,4 +121,4 @@ class Machine(Generic[S, E, X, F]):
 
     @property
     def events(self) -> frozenset[E]:
-        return self._events
+        return frozenset(event for moves in self.moves.values() for event in moves)

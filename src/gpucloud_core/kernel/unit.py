@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias, TypeVar
 
+from gpucloud_core.kernel.idempotency import StoredResponses
 from gpucloud_core.kernel.ids import ProjectId, TenantId, UserId
 
-Json: TypeAlias = "str | int | bool | None | list[Json] | dict[str, Json]"
+Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,9 @@ class AuditFact:
 
 class Unit(Protocol):
     """What any use case may do besides reading and writing rows."""
+
+    @property
+    def stored_responses(self) -> StoredResponses: ...
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:
         """Return the database's wall clock, aware UTC, never before ``not_before``."""

@@ -1,0 +1,135 @@
+"""One effect per Idempotency-Key, also when the client, the network or we die in between.
+
+The key's row is written in the same transaction as the effect, so a crash leaves neither. A twin
+in flight is seen by a lock that nobody waits for. Effects that were committed are replayed;
+refusals leave no row and are evaluated again.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from gpucloud_core.kernel.errors import DomainError, ErrorKind
+from gpucloud_core.kernel.ids import TenantId
+from gpucloud_core.kernel.rows import Rows
+
+KEY_LENGTH_MAX = 128
+
+
+class IdempotencyKeyReused(DomainError):
+    """This Idempotency-Key was used with another request."""
+
+    code = "idempotency_key_reused"
+    kind = ErrorKind.INVALID
+    next_step = "Use a new key for a new request; the first one took effect as it was."
+
+
+class IdempotencyInProgress(DomainError):
+    """A request with this Idempotency-Key is still being worked on."""
+
+    code = "idempotency_in_progress"
+    kind = ErrorKind.CONFLICT
+    next_step = "Wait a second and send the same request again; its outcome is then replayed."
+
+
+class IdempotencyKeyInvalid(DomainError):
+    """An Idempotency-Key has 1 to 128 printable ASCII characters."""
+
+    code = "idempotency_key_invalid"
+    kind = ErrorKind.INVALID
+    next_step = "Send a random UUID, made before the first try."
+
+
+class IdempotencyKeyRequired(DomainError):
+    """This request spends money, so it needs an Idempotency-Key."""
+
+    code = "idempotency_key_required"
+    kind = ErrorKind.INVALID
+    next_step = "Add an Idempotency-Key header with a random UUID."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredResponse:
+    """The outcome kept under a key; the id is ``<tenant>/<route>/<key>``."""
+
+    id: str
+    tenant_id: TenantId
+    body_hash: str
+    status: int | None = None
+    response: str = ""
+    created_at: datetime
+
+
+class StoredResponses(Rows[StoredResponse], Protocol):
+    async def try_lock(self, key: str) -> bool:
+        """Take the key for this transaction; False if a twin in flight holds it."""
+        ...
+
+
+class IdempotentUnit(Protocol):
+    @property
+    def stored_responses(self) -> StoredResponses: ...
+
+    async def now(self, *, not_before: datetime | None = None) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """A client's key, the route it was sent to, and what was sent."""
+
+    tenant_id: TenantId
+    route: str
+    key: str
+    body_hash: str
+
+    @classmethod
+    def of(cls, *, tenant_id: TenantId, route: str, key: str, body: bytes) -> "IdempotencyKey":
+        """Return the key, checked.
+
+        Raises:
+            IdempotencyKeyInvalid: empty, too long or not printable ASCII.
+        """
+        if not 0 < len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
+            raise IdempotencyKeyInvalid
+        digest = hashlib.sha256(route.encode() + b"\0" + body).hexdigest()
+        return cls(tenant_id=tenant_id, route=route, key=key, body_hash=digest)
+
+    @property
+    def id(self) -> str:
+        return f"{self.tenant_id}/{self.route}/{self.key}"
+
+
+async def replay(unit: IdempotentUnit, key: IdempotencyKey | None) -> object | None:
+    """Begin a keyed effect: return what an earlier one answered, or None to go on.
+
+    Raises:
+        IdempotencyInProgress: a twin holds the key now.
+        IdempotencyKeyReused: the key belongs to another body.
+    """
+    if key is None:
+        return None
+    if not await unit.stored_responses.try_lock(key.id):
+        raise IdempotencyInProgress
+    stored = await unit.stored_responses.get(key.id)
+    if stored is None:
+        return None
+    if stored.body_hash != key.body_hash:
+        raise IdempotencyKeyReused
+    answer: object = json.loads(stored.response)
+    return answer
+
+
+async def remember(unit: IdempotentUnit, key: IdempotencyKey | None, answer: object) -> None:
+    """Keep ``answer`` (plain JSON values, no secret) under the key, with the effect itself."""
+    if key is not None:
+        await unit.stored_responses.add(
+            StoredResponse(
+                id=key.id,
+                tenant_id=key.tenant_id,
+                body_hash=key.body_hash,
+                response=json.dumps(answer),
+                created_at=await unit.now(),
+            )
+        )
