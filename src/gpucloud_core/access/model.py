@@ -101,6 +101,7 @@ class Session:
     refresh_hash: str | None = None
     previous_refresh_hash: str | None = None  # honoured for ten seconds after a rotation
     rotated_at: datetime | None = None
+    rotation_salt: str | None = None  # lets the same rotation be answered again in those seconds
     created_at: datetime
     last_seen_at: datetime
     ends_at: datetime  # absolute end
