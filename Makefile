@@ -1,0 +1,100 @@
+# Everything a clone needs, from python3 (3.11 or newer), make and a network.
+# Each step leaves a stamp and runs again only when what it read has changed.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := src/gpucloud_web/static/build
+WEB_SOURCES := $(shell find web -type f 2>/dev/null)
+STAMPS := $(VENV)/stamps
+
+# The development set contains the runtime set: whoever has it, or is about to, uses it alone.
+RUNTIME_GOALS := help run assets clean
+PACKAGES := $(STAMPS)/$(if $(wildcard $(STAMPS)/dev)$(filter-out $(RUNTIME_GOALS),$(MAKECMDGOALS)),dev,runtime)
+# Parallel steps keep their output together where this make can do that.
+TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+.PHONY: help run test check bench unit lint types imports assets packages lock clean
+
+help: ## Say what each target does
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+run: $(STAMPS)/editable $(BUILD)/manifest.json ## Run the whole product here, with simulated payments and GPUs
+	@exec $(BIN)/gpucloud up
+
+test: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Run every test against real parts; installs those parts when root
+	@.ci/system-parts
+	$(BIN)/pytest tests/unit tests/integration
+
+check: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Lint, types, architecture and unit tests (what a commit must pass)
+	@$(MAKE) --no-print-directory -j2 $(TOGETHER) types lint imports unit
+
+bench: $(STAMPS)/dev $(STAMPS)/editable ## Measure what must stay fast
+	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done
+
+unit: $(STAMPS)/dev $(STAMPS)/editable ## Run the unit tests alone
+	$(BIN)/pytest -q tests/unit
+
+lint: $(STAMPS)/dev ## Run ruff: rules and format
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+
+types: $(STAMPS)/dev $(STAMPS)/editable ## Run mypy, strictly
+	$(BIN)/mypy
+
+imports: $(STAMPS)/dev $(STAMPS)/editable ## Hold the architecture's contracts
+	$(BIN)/lint-imports --no-cache
+
+assets: $(BUILD)/manifest.json ## Bundle what the browser gets
+
+packages: $(STAMPS)/dev $(STAMPS)/editable ## Install the development packages
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
+
+lock: $(STAMPS)/uv $(BIN)/npm ## Write the lock files anew (UPGRADE=--upgrade takes newer versions)
+	$(COMPILE) requirements/bootstrap.in --output-file requirements/bootstrap.txt
+	$(COMPILE) pyproject.toml --extra server --extra embedded --extra checkout \
+		--output-file requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
+	$(BIN)/npm install --package-lock-only
+
+clean: ## Remove what was built here; the product's own data stays
+	rm -rf $(VENV) node_modules $(BUILD) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+
+# ---- what the targets stand on -----------------------------------------------------------------
+
+$(STAMPS)/venv:
+	@.ci/make-venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/uv: requirements/bootstrap.txt $(STAMPS)/venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(STAMPS)/runtime: requirements/runtime.txt $(STAMPS)/uv
+	@echo "Installing the runtime packages"
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes $<
+	@touch $@
+
+$(STAMPS)/dev: requirements/dev.txt $(STAMPS)/uv
+	@echo "Installing the development packages"
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes $<
+	@touch $@
+
+# A sync removes what the lock does not name, this project among it; so it is put back after one.
+$(STAMPS)/editable: pyproject.toml $(PACKAGES)
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+node_modules/.package-lock.json: package-lock.json .npmrc $(PACKAGES)
+	@echo "Installing the browser's packages"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --silent
+	@touch $@
+
+$(BUILD)/manifest.json: $(WEB_SOURCES) node_modules/.package-lock.json
+	@$(BIN)/node web/build.mjs
+	@touch $@
