@@ -59,11 +59,23 @@ class PaymentState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreditLot:
+    """Credit we gave: promotional until it expires, goodwill (``expires_at`` None) for good.
+
+    The lots of a tenant sum to its promotional account; they are spent soonest expiring first.
+    """
+
+    id: str  # the transfer that granted it
+    remaining_micros: int
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BillingAccount:
     """One per tenant; the row every money transaction of the tenant locks first.
 
     ``depletes_at`` and ``next_deadline_at`` are computed, never polled: they are written again
-    whenever a rate, a payment, a hold or a cap changes.
+    whenever a rate, a payment, a hold or a cap changes. ``credits`` is in spending order.
     """
 
     tenant_id: TenantId
@@ -74,6 +86,7 @@ class BillingAccount:
     depletes_at: datetime | None = None
     next_deadline_at: datetime | None = None
     notices_sent: tuple[str, ...] = ()
+    credits: tuple[CreditLot, ...] = ()
     created_at: datetime
 
 
@@ -99,7 +112,11 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Money set aside while an allocation lives; it never pays normal usage."""
+    """Money set aside while an allocation lives; it never pays normal usage.
+
+    ``from_credits`` sums to ``from_promotional_micros``: what goes back to which lot at the end.
+    ``run_on_reserve``: when the balance is gone, this money pays the allocation until it is spent.
+    """
 
     id: str
     tenant_id: TenantId
@@ -108,6 +125,8 @@ class Hold:
     state: HoldState = HoldState.OPEN
     from_prepaid_micros: int
     from_promotional_micros: int = 0
+    from_credits: tuple[CreditLot, ...] = ()
+    run_on_reserve: bool = False
     created_at: datetime
     closed_at: datetime | None = None
 

@@ -10,7 +10,7 @@ from gpucloud_core.kernel.ids import AllocationId, ProjectId, SkuId, TenantId
 class UsageSegment:
     """A stretch of billed time at one rate. A rate change ends it and starts another.
 
-    ``settled_micros`` is what the ledger holds for [started_at, settled_until); the rest is pending.
+    ``settled_micros`` is what the ledger holds for [started_at, settled_until); more is pending.
     """
 
     id: str
