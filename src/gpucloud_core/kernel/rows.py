@@ -74,6 +74,14 @@ class Rows(Protocol[T]):
         """Return the rows whose fields equal these (``None`` means null), by key."""
         ...
 
+    async def find_any(self, field: str, values: Sequence[object]) -> tuple[T, ...]:
+        """Return the rows whose ``field`` is one of ``values``, by key, in one statement."""
+        ...
+
+    async def count_by(self, field: str, **equals: object) -> dict[object, int]:
+        """Return how many of the rows ``find`` would return have each value of ``field``."""
+        ...
+
     async def count(self, **equals: object) -> int:
         """Return how many rows ``find`` would."""
         ...

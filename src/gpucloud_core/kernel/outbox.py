@@ -1,0 +1,34 @@
+"""The outbox as the relay reads it: what happened, in order, until it is handed on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from gpucloud_core.kernel.unit import Event, Unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event and its place. ``id`` increases with every event of one subject."""
+
+    id: int
+    event: Event
+    created_at: datetime
+
+
+class Outbox(Protocol):
+    """Events not yet handed on. Platform scope only."""
+
+    async def pending(self, *, limit: int) -> Sequence[StoredEvent]:
+        """Return the oldest events not published, locked, skipping those others hold."""
+        ...
+
+    async def mark_published(self, ids: Sequence[int]) -> None:
+        """Record that these were handed on; they are not returned again."""
+        ...
+
+
+class RelayUnit(Unit, Protocol):
+    @property
+    def outbox(self) -> Outbox: ...

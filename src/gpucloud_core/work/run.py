@@ -1,0 +1,254 @@
+"""Carries tasks out: lease, plan, write the intent, act outside, apply if the lease still holds.
+
+Each turn is one transaction that applies the last outcome and writes the next intent, and then
+one call outside any transaction. A worker that lost its lease finds another token in the row and
+drops its result. Losing a worker loses nothing: the row falls due again.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+
+from gpucloud_core.kernel.errors import DomainError, ErrorKind
+from gpucloud_core.kernel.ids import Ids, TaskId
+from gpucloud_core.kernel.unit import Json, Scope, Transactions
+from gpucloud_core.work import plan
+from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
+from gpucloud_core.work.plan import Do, Finish, NextStep, Saga, Undo, Wait
+from gpucloud_core.work.ports import WorkUnit
+
+LEASE: Final = timedelta(seconds=90)
+GRACE: Final = timedelta(seconds=30)  # how much longer a lease lives than its step's timeout
+
+U = TypeVar("U", bound=WorkUnit)
+U_contra = TypeVar("U_contra", bound=WorkUnit, contravariant=True)
+Result: TypeAlias = Mapping[str, Json]
+
+
+class Jitter(Protocol):
+    def jitter(self) -> float:
+        """Return a number in [0, 1)."""
+        ...
+
+    def token(self) -> str: ...
+
+
+class Actions(Protocol[U_contra]):
+    """What one kind of task means. ``do`` and ``undo`` act outside; the rest is transactional."""
+
+    saga: Saga
+
+    async def lock(self, unit: U_contra, task: Task) -> None:
+        """Take the locks that come before the task's own, in the global order."""
+        ...
+
+    async def do(self, task: Task, step: Step) -> Result:
+        """Do one step, idempotently. Raises DomainError where it did not work."""
+        ...
+
+    async def undo(self, task: Task, step: Step) -> None:
+        """Undo whatever one step may have left, idempotently."""
+        ...
+
+    def intent(self, task: Task, step: str) -> str:
+        """Name the outside object the step makes, before it is made."""
+        ...
+
+    async def step_begun(self, unit: U_contra, task: Task, step: str) -> None:
+        """Write what must be true in the database while the step runs."""
+        ...
+
+    async def step_done(self, unit: U_contra, task: Task, step: Step) -> None:
+        """Write what the step's success means, in the transaction that completes it."""
+        ...
+
+    async def undoing(self, unit: U_contra, task: Task) -> None:
+        """Write that the task turned round."""
+        ...
+
+    async def finished(self, unit: U_contra, task: Task, finish: Finish) -> None:
+        """Write what the end of the task means."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of the last call."""
+
+    move: Do | Undo
+    result: Result | None = None
+    error: DomainError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTask(Generic[U]):
+    """Take a task as far as it goes now. Safe to call any number of times, from anywhere."""
+
+    transactions: Transactions[U]
+    ids: Ids
+    jitter: Jitter
+    actions: Mapping[str, Actions[U]]
+
+    async def __call__(self, task_id: TaskId) -> None:
+        token = self.jitter.token()
+        outcome: _Outcome | None = None
+        while True:
+            turn = await self._turn(task_id, token, outcome)
+            if turn is None:
+                return
+            task, move = turn
+            outcome = await self._act(task, move)
+
+    async def _turn(
+        self, task_id: TaskId, token: str, outcome: _Outcome | None
+    ) -> tuple[Task, Do | Undo] | None:
+        """Apply the last outcome and write the next intent; None ends the run."""
+        async with self.transactions.begin(Scope.platform()) as unit:
+            peek = await unit.tasks.get(task_id)
+            if peek is None or peek.kind not in self.actions:
+                return None
+            actions = self.actions[peek.kind]
+            await actions.lock(unit, peek)
+            task = await unit.tasks.lock(task_id)
+            if task is None or task.finished_at is not None:
+                return None
+            now = await unit.now()
+            held = task.lease_token is not None and task.lease_until is not None
+            if held and task.lease_token != token and (task.lease_until or now) > now:
+                return None  # another worker's
+            if outcome is not None and task.lease_token != token:
+                return None  # ours no longer: drop the late result
+            if outcome is not None:
+                task = await self._apply(unit, actions, task, outcome)
+            move = plan.next_step(actions.saga, task, now)
+            return await self._prepare(unit, actions, task, move, token)
+
+    async def _prepare(
+        self, unit: U, actions: Actions[U], task: Task, move: NextStep, token: str
+    ) -> tuple[Task, Do | Undo] | None:
+        now = await unit.now()
+        match move:
+            case Wait(reason, until):
+                await unit.tasks.put(
+                    replace(task, wait_reason=reason, due_at=until, lease_token=None)
+                )
+                return None
+            case Finish():
+                await self._finish(unit, actions, task, move)
+                return None
+            case Do(key):
+                task = plan.started(task, key, now, actions.intent(task, key))
+                await actions.step_begun(unit, task, key)
+                await self._tell(unit, task, "step.active", key)
+            case Undo(key):
+                if not task.undoing:
+                    task = replace(task, undoing=True)
+                    await actions.undoing(unit, task)
+                await self._tell(unit, task, "step.undoing", key)
+        timeout = actions.saga.plan_of(move.step).timeout
+        task = replace(
+            task,
+            status=TaskStatus.RUNNING,
+            started_at=task.started_at or now,
+            lease_token=token,
+            lease_until=now + timeout + GRACE,
+            due_at=now + timeout + GRACE,
+            wait_reason="",
+            generation=task.generation + 1,
+        )
+        await unit.tasks.put(task)
+        return task, move
+
+    async def _act(self, task: Task, move: Do | Undo) -> _Outcome:
+        actions = self.actions[task.kind]
+        step = next(step for step in task.steps if step.key == move.step)
+        timeout = actions.saga.plan_of(move.step).timeout.total_seconds()
+        try:
+            async with asyncio.timeout(timeout):
+                if isinstance(move, Undo):
+                    await actions.undo(task, step)
+                    return _Outcome(move)
+                return _Outcome(move, await actions.do(task, step))
+        except TimeoutError:
+            return _Outcome(move, error=StepTimedOut(f"no answer within {timeout:.0f} s"))
+        except DomainError as error:
+            return _Outcome(move, error=error)
+
+    async def _apply(self, unit: U, actions: Actions[U], task: Task, outcome: _Outcome) -> Task:
+        now, key = await unit.now(), outcome.move.step
+        task = replace(task, due_at=None)
+        match outcome:
+            case _Outcome(Do(), error=None) if (
+                task.cancel_requested_at is not None and actions.saga.plan_of(key).commits
+            ):
+                pass  # the cancel came first: the planner turns round
+            case _Outcome(Do(), error=None):
+                task = plan.completed(task, key, now, outcome.result or {})
+                step = next(step for step in task.steps if step.key == key)
+                await actions.step_done(unit, task, step)
+                await self._tell(unit, task, "step.completed", key)
+            case _Outcome(Undo(), error=None):
+                task = plan.undone(task, key, now)
+                await self._tell(unit, task, "step.undone", key)
+            case _Outcome(Do(), error=DomainError() as error):
+                task = plan.attempt_failed(
+                    actions.saga,
+                    task,
+                    key,
+                    now,
+                    code=error.code,
+                    reason=error.detail,
+                    jitter=self.jitter.jitter(),
+                )
+                failed = any(s.key == key and s.status is StepStatus.FAILED for s in task.steps)
+                kind = "step.failed" if failed else "step.retrying"
+                await self._tell(unit, task, kind, key, error.detail)
+                if task.undoing:
+                    await actions.undoing(unit, task)
+            case _Outcome(Undo(), error=DomainError() as error):
+                jitter = self.jitter.jitter()
+                task = plan.undo_failed(
+                    actions.saga, task, key, now, reason=error.detail, jitter=jitter
+                )
+                await self._tell(unit, task, "step.undo_retrying", key, error.detail)
+        return task
+
+    async def _finish(self, unit: U, actions: Actions[U], task: Task, finish: Finish) -> None:
+        now = await unit.now()
+        done = replace(
+            plan.skip_rest(task),
+            status=finish.status,
+            error=finish.error,
+            error_detail=finish.detail,
+            finished_at=now,
+            due_at=None,
+            lease_token=None,
+            lease_until=None,
+            wait_reason="",
+        )
+        await unit.tasks.put(done)
+        await self._tell(unit, done, f"task.{finish.status}", "", finish.detail)
+        await actions.finished(unit, done, finish)
+
+    async def _tell(self, unit: U, task: Task, kind: str, step: str, text: str = "") -> None:
+        await unit.task_events.add(
+            TaskEvent(
+                id=self.ids.new("evt"),
+                tenant_id=task.tenant_id,
+                task_id=task.id,
+                at=await unit.now(),
+                kind=kind,
+                step=step,
+                text=text,
+            )
+        )
+
+
+class StepTimedOut(DomainError):
+    """A step did not answer in time; what it did is read back before it is tried again."""
+
+    code = "step_timed_out"
+    kind = ErrorKind.UNAVAILABLE
+    next_step = "Nothing to do: it is read back and tried again."
