@@ -177,7 +177,7 @@ def authorize(
         return _denied(grant, "This is for the platform's own people.")
     if tenant_id != actor.tenant_id:
         return _denied(grant, "It belongs to another tenant.", hidden=True)
-    held = actor.tenant_role if isinstance(grant, InTenant) else _role_in(actor, project_id)
+    held = actor.tenant_role if isinstance(grant, InTenant) else role_in(actor, project_id)
     if held is None:
         return _denied(grant, "It is in a place you are not a member of.", hidden=True)
     if _STRENGTH[held] < _STRENGTH[grant.weakest]:
@@ -219,7 +219,8 @@ def visible_projects(actor: Actor, action: Action) -> frozenset[ProjectId] | Non
     )
 
 
-def _role_in(actor: Actor, project_id: ProjectId | None) -> Role | None:
+def role_in(actor: Actor, project_id: ProjectId | None) -> Role | None:
+    """Return the role that counts in a project (None: in all of the tenant's), if there is one."""
     in_project = None if project_id is None else actor.project_roles.get(project_id)
     in_tenant = actor.tenant_role if actor.tenant_role in _EVERYWHERE else None
     return max(in_project, in_tenant, key=lambda role: _STRENGTH[role])
