@@ -150,22 +150,27 @@ class SignUp:
         async with self.transactions.begin(Scope.platform()) as unit:
             now = await unit.now()
             signed_in, project = self._people(
-                username.strip(), encoded, email or None, now, kind, client
+                username=username.strip(),
+                encoded=encoded,
+                email=email or None,
+                kind=kind,
+                client=client,
+                now=now,
             )
             await self._found(unit, signed_in, project, now)
-            await unit.audit(
-                _fact(signed_in.user, signed_in.tenant_id, client, action="user.sign_up")
-            )
+            user, tenant_id = signed_in.user, signed_in.tenant_id
+            await unit.audit(_fact(user, tenant_id, client, action="user.sign_up"))
         return signed_in
 
     def _people(
         self,
+        *,
         username: str,
         encoded: str,
         email: str | None,
-        now: datetime,
         kind: SessionKind,
         client: Client,
+        now: datetime,
     ) -> tuple[SignedIn, Project]:
         tenant_id = TenantId(self.ids.new("ten"))
         project = Project(
@@ -288,7 +293,7 @@ class SignIn:
 
 
 async def home_tenant(unit: AccessUnit, user: User) -> TenantId | None:
-    """Return where ``user`` lands: the tenant of their default project, else the first they joined."""
+    """Return where ``user`` lands: by their default project, else the tenant joined first."""
     memberships = await unit.tenant_members.find(user_id=user.id)
     default = await unit.projects.get(user.default_project_id or "")
     joined = sorted(memberships, key=lambda membership: (membership.created_at, membership.id))
