@@ -20,6 +20,8 @@ class NodeCapacity:
 
     ``pool`` groups what one SKU can use: region, GPU model and shape. ``sellable`` is false while
     the node is not active, not healthy or not approved. Masks: bit i is the slot with index i.
+    ``shared`` is false where one claim at a time may hold the node (a container node whose
+    operator does not allow tenants to share its kernel).
     """
 
     node_id: NodeId
@@ -33,6 +35,7 @@ class NodeCapacity:
     free_memory_mib: int
     sellable: bool
     unsellable_reason: str = ""
+    shared: bool = True
     version: int = 0
 
 
@@ -68,6 +71,7 @@ class RefusalCode(StrEnum):
     TOPOLOGY = "topology"  # enough on one node, but not as a set its fabric allows
     NODES_UNAVAILABLE = "nodes_unavailable"  # the free ones are drained, offline or unhealthy
     SHARE = "share"  # GPUs are free, their CPU or memory share is not
+    SPREAD = "spread"  # enough is free, but not on so many different nodes
     COUNT_NOT_ALLOWED = "count_not_allowed"  # this SKU is not sold in this size
 
 

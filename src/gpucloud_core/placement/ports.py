@@ -28,6 +28,7 @@ class Fleet(Protocol):
     async def take(self, claim: Claim) -> bool:
         """Bind the claim's slots if all are still free and the node sells; else change nothing.
 
+        A node that is not ``shared`` must be wholly free (``free_mask == approved_mask``).
         Clears the bits, takes CPU and memory, marks the slots claimed, stores the claim. False is
         a lost race. Slots are never waited for. The database refuses a double booking in any case.
         """
