@@ -1,0 +1,271 @@
+"""Rows of one kind in memory, as one unit may see them, and the kinds that can do more."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from gpucloud_adapters.memory.database import MemoryDatabase, Table
+from gpucloud_adapters.stored.invariants import InvariantError
+from gpucloud_adapters.stored.kinds import (
+    ALLOCATIONS,
+    BILLING_ACCOUNTS,
+    CLAIMS,
+    ONE_TIME_TOKENS,
+    STORED_RESPONSES,
+    TASKS,
+    USAGE_SEGMENTS,
+    WEBHOOK_EVENTS,
+    Kind,
+    Tenancy,
+)
+from gpucloud_adapters.stored.lists import ListPlan, plan_list
+from gpucloud_adapters.stored.steps import completed_seconds, usual
+from gpucloud_core.access.model import OneTimeToken
+from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.billing.model import BillingAccount, WebhookEvent
+from gpucloud_core.kernel.errors import NotFound
+from gpucloud_core.kernel.idempotency import StoredResponse
+from gpucloud_core.kernel.ids import AllocationId, TaskId, TenantId
+from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_core.kernel.time import EPOCH
+from gpucloud_core.kernel.unit import Scope
+from gpucloud_core.metering.model import UsageSegment
+from gpucloud_core.placement.model import Claim
+from gpucloud_core.work.model import Task
+
+T = TypeVar("T")
+
+
+class MemoryRows(Generic[T]):
+    """The rows of one kind that a unit of ``scope`` may see."""
+
+    def __init__(self, database: MemoryDatabase, scope: Scope, kind: Kind[T]) -> None:
+        self.database = database
+        self.scope = scope
+        self.kind = kind
+        if kind.tenancy is Tenancy.PLATFORM and scope.tenant_id is not None:
+            raise InvariantError(f"{kind.table} are the platform's alone")
+
+    @cached_property
+    def table(self) -> Table[T]:
+        return self.database.table(self.kind)
+
+    async def get(self, key: str) -> T | None:
+        row = self.table.rows.get(key)
+        return row if row is not None and self._is_visible(row) else None
+
+    async def lock(self, key: str) -> T | None:
+        self._require_writable()
+        return await self.get(key)
+
+    async def add(self, row: T) -> None:
+        self._require_writable()
+        self._require_own(row)
+        self.table.insert(row)
+
+    async def put(self, row: T) -> None:
+        self._require_writable()
+        if await self.get(self.kind.key_of(row)) is None:
+            raise NotFound
+        self._require_own(row)
+        self.table.replace(row)
+
+    async def delete(self, key: str) -> None:
+        self._require_writable()
+        if await self.get(key) is not None:
+            self.table.remove(key)
+
+    async def find(self, **equals: object) -> tuple[T, ...]:
+        for name in equals:
+            self.kind.scalar(name)
+        found = [
+            row
+            for row in self.table.candidates(equals)
+            if self._is_visible(row)
+            and all(getattr(row, name) == value for name, value in equals.items())
+        ]
+        return tuple(sorted(found, key=self.kind.key_of))
+
+    async def count(self, **equals: object) -> int:
+        return len(await self.find(**equals))
+
+    async def page(self, query: ListQuery) -> Page[T]:
+        plan = plan_list(self.kind, query)
+        found = sorted(
+            self.having(lambda row: _matches(plan, row)),
+            key=lambda row: _place(plan, row),
+            reverse=plan.reads_down,
+        )
+        return plan.page([row for row in found if _is_after(plan, row)][: plan.limit + 1])
+
+    def having(self, condition: Callable[[T], bool]) -> list[T]:
+        """Return the visible rows that meet ``condition``."""
+        return [row for row in self.table.rows.values() if self._is_visible(row) and condition(row)]
+
+    def _is_visible(self, row: T) -> bool:
+        if self.scope.tenant_id is None or self.kind.tenancy is Tenancy.SHARED:
+            return True
+        return self.kind.tenant_of(row) == self.scope.tenant_id
+
+    def _require_writable(self) -> None:
+        if self.scope.tenant_id is not None and self.kind.tenancy is not Tenancy.OWNED:
+            raise InvariantError(f"a tenant's unit may only read {self.kind.table}")
+
+    def _require_own(self, row: T) -> None:
+        if not self._is_visible(row):
+            raise InvariantError(f"this row of {self.kind.table} is another tenant's")
+
+
+def _matches(plan: ListPlan[T], row: T) -> bool:
+    if not all(getattr(row, name) in values for name, values in plan.where.items()):
+        return False
+    wanted = plan.search.lower()
+    return not wanted or any(
+        wanted in (getattr(row, name) or "").lower() for name in plan.kind.searchable
+    )
+
+
+def _place(plan: ListPlan[T], row: T) -> tuple[Any, ...]:
+    return _ordered(getattr(row, plan.sort.name), plan.kind.key_of(row))
+
+
+def _ordered(value: object, key: str) -> tuple[Any, ...]:
+    """Return what sorts like the value, null last, and then like the key."""
+    return (value is None, 0 if value is None else value, key)
+
+
+def _is_after(plan: ListPlan[T], row: T) -> bool:
+    if plan.after is None:
+        return True
+    here, start = _place(plan, row), _ordered(plan.after.value, plan.after.key)
+    return here < start if plan.reads_down else here > start
+
+
+def _oldest(rows: list[T], at: Callable[[T], datetime | None], limit: int) -> list[T]:
+    return sorted(rows, key=lambda row: at(row) or EPOCH)[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _DueAt(Generic[T]):
+    """Tells whether the instant that ``of`` reads from a row has come."""
+
+    of: Callable[[T], datetime | None]
+    now: datetime
+
+    def __call__(self, row: T) -> bool:
+        at = self.of(row)
+        return at is not None and at <= self.now
+
+
+class MemoryClaims(MemoryRows[Claim]):
+    """Claims; no two open ones overlap, whoever stores them and however."""
+
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, CLAIMS)
+
+    async def add(self, row: Claim) -> None:
+        for other in self.table.candidates({"node_id": row.node_id}):
+            if other.released_at is None and (
+                other.mask & row.mask or other.whole_node or row.whole_node
+            ):
+                raise InvariantError(f"{row.id} overlaps {other.id}")
+        await super().add(row)
+
+
+class MemoryOneTimeTokens(MemoryRows[OneTimeToken]):
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, ONE_TIME_TOKENS)
+
+    async def use(self, key: str, now: datetime) -> OneTimeToken | None:
+        token = await self.get(key)
+        if token is None or token.used_at is not None or token.expires_at <= now:
+            return None
+        used = replace(token, used_at=now)
+        await self.put(used)
+        return used
+
+
+class MemoryStoredResponses(MemoryRows[StoredResponse]):
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, STORED_RESPONSES)
+
+    async def try_lock(self, key: str) -> bool:
+        return True  # units are serial: no twin is in flight
+
+
+class MemoryAllocations(MemoryRows[Allocation]):
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, ALLOCATIONS)
+
+    async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
+        due = _DueAt[Allocation](lambda row: row.releases_at, now)
+        found = self.having(lambda row: row.state is AllocationState.ACTIVE and due(row))
+        return [row.id for row in _oldest(found, due.of, limit)]
+
+
+class MemoryUsageSegments(MemoryRows[UsageSegment]):
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, USAGE_SEGMENTS)
+
+    async def tenants_due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
+        due = _DueAt[UsageSegment](lambda row: row.next_settlement_at, now)
+        found = self.having(due)
+        oldest = _oldest(found, due.of, len(found))
+        return list(dict.fromkeys(row.tenant_id for row in oldest))[:limit]
+
+
+class MemoryBillingAccounts(MemoryRows[BillingAccount]):
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, BILLING_ACCOUNTS)
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
+        due = _DueAt[BillingAccount](lambda row: row.next_deadline_at, now)
+        return [row.tenant_id for row in _oldest(self.having(due), due.of, limit)]
+
+
+class MemoryWebhookEvents(MemoryRows[WebhookEvent]):
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, WEBHOOK_EVENTS)
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[WebhookEvent]:
+        due = _DueAt[WebhookEvent](lambda row: row.next_try_at or row.received_at, now)
+        found = self.having(lambda row: row.handled_at is None and due(row))
+        return _oldest(found, due.of, limit)
+
+
+class MemoryTasks(MemoryRows[Task]):
+    """Tasks, and how long their steps took, which is known across tenants."""
+
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, TASKS)
+
+    async def add(self, row: Task) -> None:
+        await super().add(row)
+        self._note_seconds(row)
+
+    async def put(self, row: Task) -> None:
+        await super().put(row)
+        self._note_seconds(row)
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
+        due = _DueAt[Task](lambda row: row.due_at, now)
+        found = self.having(
+            lambda row: (
+                due(row)
+                and row.finished_at is None
+                and (row.lease_token is None or row.lease_until is None or row.lease_until <= now)
+            )
+        )
+        return [row.id for row in _oldest(found, due.of, limit)]
+
+    async def usual_seconds(self, kind: str, step: str) -> int | None:
+        return usual(list(self.database.step_seconds.get((kind, step), {}).values()))
+
+    def _note_seconds(self, task: Task) -> None:
+        """Keep the seconds of each completed step, once per task, in order of completion."""
+        for step, _, seconds in completed_seconds(task):
+            known = self.database.step_seconds.setdefault((task.kind, step), {})
+            if task.id not in known:
+                self.database.journal.assign(known, task.id, seconds)
