@@ -47,8 +47,7 @@ def offers(
 ) -> tuple[Offer, ...]:
     """Return the catalog at ``as_of``, cheapest GPU first, then by name.
 
-    Args:
-        available: per SKU, how many launches of each count fit now; nothing said means none.
+    ``available`` says per SKU how many launches of each count fit; nothing said means none.
     """
     by_sku: dict[SkuId, list[Price]] = {}
     for price in prices:

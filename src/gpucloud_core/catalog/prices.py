@@ -8,15 +8,6 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from gpucloud_core.catalog.model import Price, Sku
-from gpucloud_core.kernel.errors import DomainError, ErrorKind
-
-
-class GpuCountNotSold(DomainError):
-    """This SKU is not sold with that number of GPUs."""
-
-    code = "gpu_count_not_sold"
-    kind = ErrorKind.INVALID
-    next_step = "Choose one of the counts that the catalog lists for this SKU."
 
 
 def price_at(prices: Iterable[Price], at: datetime) -> Price | None:
@@ -38,13 +29,6 @@ def rate_micros_per_hour(price: Price, gpu_count: int) -> int:
     return price.micros_per_gpu_hour * gpu_count
 
 
-def check_count(sku: Sku, gpu_count: int) -> None:
-    """Accept a count that the SKU is sold in.
-
-    Raises:
-        GpuCountNotSold: it is not; the detail names the counts that are.
-    """
-    if gpu_count not in sku.allowed_gpu_counts:
-        allowed = ", ".join(str(count) for count in sorted(sku.allowed_gpu_counts))
-        asked = f"{gpu_count} GPU" if gpu_count == 1 else f"{gpu_count} GPUs"
-        raise GpuCountNotSold(f"{sku.display_name} is sold with {allowed} GPUs, not {asked}.")
+def is_sold(sku: Sku, gpu_count: int) -> bool:
+    """Return whether one launch may ask for that many GPUs of ``sku`` now."""
+    return sku.active and gpu_count in sku.allowed_gpu_counts

@@ -51,7 +51,7 @@ class Fleet(Protocol):
     async def lowest(
         self, *, pool: str, masks: Sequence[int], limit: int
     ) -> Sequence[NodeCapacity]:
-        """Return, locked and skipping rows others hold, nodes of ``pool`` with one of ``masks`` free."""
+        """Return nodes of ``pool`` with one of ``masks`` free, locked, skipping locked rows."""
         ...
 
 
