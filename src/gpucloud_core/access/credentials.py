@@ -54,9 +54,10 @@ COMMON_PASSWORDS: Final = frozenset(_COMMON.split())
 
 
 def username_key(username: str) -> str:
-    """Return the form in which usernames are compared: NFKC and case-folded, until stable."""
-    folded = unicodedata.normalize("NFKC", username.strip()).casefold()
-    return unicodedata.normalize("NFKC", folded)
+    """Return the form in which usernames are compared: NFKC, case-folded, nothing around it."""
+    folded = unicodedata.normalize("NFKC", username).casefold()
+    # Folding can leave something to compose, and composing a space at the edge.
+    return unicodedata.normalize("NFKC", folded).strip()
 
 
 def prepare_password(password: str) -> str:
@@ -70,7 +71,7 @@ def check_username(username: str) -> FieldError | None:
     key = username_key(username)
     if len(key) not in USERNAME_LENGTH or len(username.strip()) not in USERNAME_LENGTH:
         return FieldError("/username", "length", "Use 3 to 64 characters.")
-    if any(unicodedata.category(character) in _UNSEEN for character in username.strip()):
+    if any(unicodedata.category(character) in _UNSEEN for character in username.strip() + key):
         return FieldError(
             "/username", "characters", "Leave out spaces and characters that cannot be seen."
         )

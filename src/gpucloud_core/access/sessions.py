@@ -1,9 +1,9 @@
 """Who asks, and the sessions they have.
 
 The rules are in ``session_life``; here they are applied to rows. Resolving the actor happens on
-every request, so it reads by unique keys alone and writes once in five minutes. A replayed refresh token
-must end its session although the request fails, so those use cases decide inside the transaction
-and refuse after it.
+every request, so it reads by unique keys alone and writes once in five minutes. A replayed
+refresh token must end its session although the request fails, so ``Refresh`` decides inside the
+transaction and refuses after it.
 """
 
 from dataclasses import dataclass
