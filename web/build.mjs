@@ -87,7 +87,7 @@ async function symbol(name) {
     .replace(/\s*\n\s*/g, "");
   const ink = filled
     ? 'fill="currentColor"'
-    : 'fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"';
+    : 'fill="none" stroke="currentColor" stroke-linecap="round" stroke-linejoin="round"';
   return `<symbol id="${name.replace("/", "-")}" viewBox="0 0 24 24" ${ink}>${paths}</symbol>`;
 }
 

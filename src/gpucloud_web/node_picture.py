@@ -1,0 +1,377 @@
+"""Pictures of a node: the slot strip, the topology picture, and the small one of the wizard.
+
+All are geometry computed here from a topology and who holds what; templates only draw. One cell
+or box is one GPU in PCI order. Colour is never alone: a holder has a letter, a state its words,
+and each picture a label and a table that say the same. A tenant's picture names nobody else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from gpucloud_core.nodes.model import Gpu, LinkClass, Topology
+from gpucloud_web import formats
+
+WIDTH: Final = 1120
+MARGIN: Final = 12
+GUTTER: Final = 8
+BOX_GAP: Final = 12
+PANEL_TOP: Final = 84
+COLOURS: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotStrip:
+    """One cell per GPU: ``mine``, ``other``, ``free``, ``withheld``, ``blocked``; and ``gap``."""
+
+    cells: tuple[str, ...]
+    label: str
+
+    @classmethod
+    def of(
+        cls, *, numa: Sequence[int], mine: int, free: int, withheld: int = 0, blocked: int = 0
+    ) -> "SlotStrip":
+        """Make a strip from masks over PCI order; ``numa`` is each GPU's domain."""
+        cells: list[str] = []
+        for index, domain in enumerate(numa):
+            if index and domain != numa[index - 1]:
+                cells.append("gap")
+            bit = 1 << index
+            if mine & bit:
+                cells.append("mine")
+            elif blocked & bit:
+                cells.append("blocked")
+            elif withheld & bit:
+                cells.append("withheld")
+            else:
+                cells.append("free" if free & bit else "other")
+        count = mine.bit_count()
+        own = tuple(index for index in range(len(numa)) if mine >> index & 1)
+        verb = "is" if count == 1 else "are"
+        label = (
+            f"{formats.gpu_set(own)} of {len(numa)} on the node {verb} yours"
+            if count
+            else f"None of the {len(numa)} GPUs on the node is yours"
+        )
+        return cls(cells=tuple(cells), label=label)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who has a set of GPUs. ``others`` stands for all who must not be named."""
+
+    mask: int
+    name: str
+    others: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuBox:
+    """One GPU as a box and as a row of the table."""
+
+    index: int
+    x: float
+    width: float
+    middle: float
+    links: tuple[float, ...]
+    link_class: str
+    box_class: str
+    holder_class: str
+    chip_class: str
+    letter: str
+    hatched: bool
+    line: str
+    memory: str
+    pci: str
+    module: str
+    label: str
+    holder: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainPanel:
+    number: int
+    title: str
+    note: str
+    cpu: str
+    x: float
+    width: float
+    gpus: tuple[GpuBox, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegendEntry:
+    css: str
+    letter: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyPicture:
+    """The whole picture; ``id`` keeps its parts apart from another picture's on the page."""
+
+    id: str
+    title: str
+    desc: str
+    width: int
+    height: int
+    fabric: str
+    fabric_note: str
+    panel_y: int
+    panel_height: int
+    gpu_y: int
+    cpu_y: int
+    label_y: int
+    domains: tuple[DomainPanel, ...]
+    legend: tuple[LegendEntry, ...]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        id: str,  # noqa: A002  the template's word
+        node: str,
+        topology: Topology,
+        holders: Sequence[Holder],
+        free: int,
+        states: Mapping[int, str] = {},
+    ) -> "TopologyPicture":
+        """Draw a node.
+
+        Args:
+            id: prefix of the anchors.
+            node: its name.
+            topology: its inside.
+            holders: who has what, in order of their first slot; GPUs in none are free or withheld.
+            free: mask of free slots.
+            states: slot states by index for those neither held nor free, such as ``cleaning``.
+        """
+        placed = _Held.of(holders, free, states)
+        fabric = _fabric(topology)
+        domains = _panels(topology, placed, fabric=bool(fabric))
+        return cls(
+            id=id,
+            title=f"Topology of {node}",
+            desc=_describe(topology, placed, fabric),
+            width=WIDTH,
+            height=PANEL_TOP + 220,
+            fabric=fabric,
+            fabric_note=_fabric_note(topology) if fabric else "",
+            panel_y=PANEL_TOP,
+            panel_height=206,
+            gpu_y=PANEL_TOP + 16,
+            cpu_y=PANEL_TOP + 136,
+            label_y=PANEL_TOP + 192,
+            domains=domains,
+            legend=placed.legend(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """Who or what is at each index, with its looks."""
+
+    holders: tuple[Holder, ...]
+    free: int
+    states: Mapping[int, str]
+
+    @classmethod
+    def of(cls, holders: Sequence[Holder], free: int, states: Mapping[int, str]) -> "_Held":
+        return cls(holders=tuple(holders), free=free, states=states)
+
+    def at(self, index: int) -> tuple[str, str, str, str]:
+        """Return (box class, colour class, letter, words) of one GPU."""
+        named = 0
+        for holder in self.holders:
+            if holder.others:
+                if holder.mask >> index & 1:
+                    return "other", "", "", "Held by others"
+                continue
+            if holder.mask >> index & 1:
+                colour = f"h{named % COLOURS + 1}"
+                return f"held {colour}", colour, chr(ord("A") + named % 26), holder.name
+            named += 1
+        if self.free >> index & 1:
+            return "free", "", "", "Free"
+        return {
+            "cleaning": ("clean", "", "", "Cleaning"),
+            "cleanup_blocked": ("clean blocked", "", "", "Cleanup blocked"),
+            "disabled": ("disabled", "", "", "Disabled"),
+            "proposed": ("proposed", "", "", "Proposed"),
+        }.get(self.states.get(index, ""), ("other", "", "", "Held by others"))
+
+    def legend(self) -> tuple[LegendEntry, ...]:
+        entries = []
+        named = 0
+        others = False
+        for holder in self.holders:
+            if holder.others:
+                others = others or holder.mask > 0
+                continue
+            count = formats.counted(holder.mask.bit_count(), "GPU")
+            entries.append(
+                LegendEntry(
+                    css=f"h{named % COLOURS + 1}",
+                    letter=chr(ord("A") + named % 26),
+                    text=f"{holder.name} · {count}",
+                )
+            )
+            named += 1
+        if others:
+            entries.append(LegendEntry(css="other", letter="", text="held by others"))
+        if any(state.startswith("clean") for state in self.states.values()):
+            entries.append(LegendEntry(css="clean", letter="", text="cleaning"))
+        if self.free:
+            entries.append(LegendEntry(css="free", letter="", text="free"))
+        return tuple(entries)
+
+
+def _domains(topology: Topology) -> list[tuple[int, list[Gpu]]]:
+    ordered = sorted(topology.gpus, key=lambda gpu: (gpu.numa, gpu.index))
+    return [(numa, list(gpus)) for numa, gpus in groupby(ordered, key=lambda gpu: gpu.numa)]
+
+
+def _fabric(topology: Topology) -> str:
+    classes = {link for i, row in enumerate(topology.links) for j, link in enumerate(row) if i != j}
+    return "NVSwitch fabric" if classes == {LinkClass.NVSWITCH} else ""
+
+
+def _fabric_note(topology: Topology) -> str:
+    count = max((links for row in topology.nvlinks for links in row), default=0)
+    links = f"{count} NVLinks per GPU · " if count else ""
+    return f"{links}every GPU reaches every other"
+
+
+def _panels(topology: Topology, placed: _Held, *, fabric: bool) -> tuple[DomainPanel, ...]:
+    domains = _domains(topology)
+    inner = WIDTH - 2 * MARGIN - GUTTER * (len(domains) - 1)
+    panels = []
+    x = float(MARGIN)
+    for position, (numa, gpus) in enumerate(domains):
+        width = inner * len(gpus) / len(topology.gpus)
+        cpus = topology.numa_cpus[position] if position < len(topology.numa_cpus) else ""
+        panels.append(
+            DomainPanel(
+                number=numa,
+                title=f"NUMA {numa}",
+                note=f"CPUs {cpus}" if cpus else "",
+                cpu=f"CPU {numa}",
+                x=round(x, 1),
+                width=round(width, 1),
+                gpus=_boxes(gpus, placed, x=x, width=width, fabric=fabric),
+            )
+        )
+        x += width + GUTTER
+    return tuple(panels)
+
+
+def _boxes(
+    gpus: Sequence[Gpu], placed: _Held, *, x: float, width: float, fabric: bool
+) -> tuple[GpuBox, ...]:
+    edge = 14
+    box = (width - 2 * edge - BOX_GAP * (len(gpus) - 1)) / len(gpus)
+    boxes = []
+    for position, gpu in enumerate(gpus):
+        left = x + edge + position * (box + BOX_GAP)
+        middle = left + box / 2
+        css, colour, letter, words = placed.at(gpu.index)
+        on = css.startswith("held")
+        others = css == "other"
+        boxes.append(
+            GpuBox(
+                index=gpu.index,
+                x=round(left, 1),
+                width=round(box, 1),
+                middle=round(middle, 1),
+                links=tuple(round(middle + d, 1) for d in (-9, 0, 9)) if fabric else (),
+                link_class=f"held {colour}" if on else ("" if others else "off"),
+                box_class=css,
+                holder_class=colour,
+                chip_class=colour or css.split()[0],
+                letter=letter,
+                hatched=css.startswith("clean"),
+                line=words if len(words) <= box / 7 else words[: int(box / 7) - 1] + "…",
+                memory=formats.gibibytes(gpu.memory_mib),
+                pci=gpu.pci_address.split(":", 1)[-1].removesuffix(".0").lower(),
+                module=f"m{gpu.module_id}" if gpu.module_id is not None else "",
+                label=f"GPU {gpu.index}: {words}",
+                holder=words,
+                model=gpu.model,
+            )
+        )
+    return tuple(boxes)
+
+
+def _describe(topology: Topology, placed: _Held, fabric: str) -> str:
+    under = f" under one {fabric}" if fabric else ""
+    model = topology.gpus[0].model if topology.gpus else "GPU"
+    parts = [f"{formats.counted(len(topology.gpus), 'GPU')} ({model}){under}."]
+    for numa, gpus in _domains(topology):
+        said = ", ".join(f"{gpu.index} {placed.at(gpu.index)[3].lower()}" for gpu in gpus)
+        parts.append(f"NUMA {numa}: {said}.")
+    parts.append("The table below says the same.")
+    return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewBox:
+    index: int
+    x: int
+    width: int
+    middle: int
+    box_class: str
+    link_class: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewPanel:
+    title: str
+    x: int
+    width: int
+    gpus: tuple[PreviewBox, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyPreview:
+    """The small picture of where a launch would go."""
+
+    node: str
+    label: str
+    fabric: str
+    width: int
+    domains: tuple[PreviewPanel, ...]
+
+    @classmethod
+    def of(cls, *, node: str, topology: Topology, chosen: int, free: int) -> "TopologyPreview":
+        fabric = _fabric(topology)
+        panels = []
+        x = 8
+        for numa, gpus in _domains(topology):
+            width = 12 + 44 * len(gpus)
+            boxes = []
+            for position, gpu in enumerate(gpus):
+                left = x + 8 + 44 * position
+                mine = bool(chosen >> gpu.index & 1)
+                css = "held h1" if mine else ("free" if free >> gpu.index & 1 else "other")
+                boxes.append(
+                    PreviewBox(
+                        index=gpu.index,
+                        x=left,
+                        width=40,
+                        middle=left + 20,
+                        box_class=css,
+                        link_class={"held h1": "held h1", "free": "off", "other": ""}[css],
+                    )
+                )
+            panels.append(PreviewPanel(title=f"NUMA {numa}", x=x, width=width, gpus=tuple(boxes)))
+            x += width + 12
+        own = tuple(gpu.index for gpu in topology.gpus if chosen >> gpu.index & 1)
+        return cls(
+            node=node,
+            label=f"The set on {node}: {formats.gpu_set(own)}",
+            fabric=fabric,
+            width=x - 4,
+            domains=tuple(panels),
+        )

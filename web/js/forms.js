@@ -1,0 +1,110 @@
+// Forms: focus what is wrong, show that something is under way, keep what was typed, and search
+// while typing. Enter submits by itself; ⌘/Ctrl+Enter does in text areas.
+
+import htmx from "htmx.org";
+
+const WAIT = 250;
+
+export function start() {
+  document.querySelector("[data-focus]")?.focus();
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.matches("[data-theme-form]") || form.method !== "post") return;
+    if (form.dataset.sent) {
+      event.preventDefault(); // the first press is on its way, with the same Idempotency-Key
+      return;
+    }
+    form.dataset.sent = "1";
+    dirty.delete(form);
+    event.submitter?.setAttribute("aria-busy", "true");
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+    for (const button of document.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.metaKey || event.ctrlKey)) return;
+    event.target.closest?.("textarea")?.form?.requestSubmit();
+  });
+
+  document.addEventListener("click", (event) => {
+    const preset = event.target.closest("[data-fill]");
+    if (!preset) return;
+    const field = document.getElementById(preset.dataset.for);
+    field.value = preset.dataset.fill;
+    field.focus();
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+
+  startSearch();
+  startRequote();
+  startGuard();
+}
+
+/** Lists search as one types; the address follows, so that reload and back give the same rows. */
+function startSearch() {
+  let timer;
+  document.addEventListener("input", (event) => {
+    const box = event.target.closest("[data-search]");
+    if (!box) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => refilter(box.form), WAIT);
+  });
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("[data-filter]")) return;
+    event.preventDefault();
+    clearTimeout(timer);
+    refilter(event.target);
+  });
+}
+
+function refilter(form) {
+  const address = new URL(form.action);
+  for (const [name, value] of new FormData(form)) {
+    if (value) address.searchParams.set(name, value);
+  }
+  htmx
+    .ajax("GET", address.pathname + address.search, { target: "#list", select: "#list", swap: "outerHTML" })
+    .then(() => history.replaceState(null, "", address));
+}
+
+/** The launch form asks for a new quote whenever something in it changes. */
+function startRequote() {
+  let timer;
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    if (!form?.matches("[data-requote]")) return;
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const body = new URLSearchParams(new FormData(form));
+      body.set("go", "stay");
+      await htmx.ajax("POST", form.getAttribute("action"), {
+        values: Object.fromEntries(groups(body)),
+        target: "#quote",
+        select: "#quote",
+        swap: "outerHTML",
+      });
+    }, WAIT);
+  });
+}
+
+function groups(params) {
+  const all = new Map();
+  for (const [name, value] of params) all.set(name, [...(all.get(name) ?? []), value]);
+  return [...all].map(([name, values]) => [name, values.length > 1 ? values : values[0]]);
+}
+
+const dirty = new Set();
+
+/** Leaving a form with something typed in it asks first. */
+function startGuard() {
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest?.("form[data-guard]");
+    if (form) dirty.add(form);
+  });
+  addEventListener("beforeunload", (event) => {
+    if ([...dirty].some((form) => form.isConnected)) event.preventDefault();
+  });
+}

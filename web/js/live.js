@@ -1,0 +1,136 @@
+// Keeps what is on screen current. Regions marked data-live="topic …" are drawn again from this
+// page's own address when the server says that one of their topics changed, and morphed in place:
+// focus, selection and scroll stay.
+//
+// One stream per browser: a browser allows six connections per origin. The visible tab that holds
+// a lock opens it and passes what it hears to the others. Without a stream we ask every 5 s. A
+// hidden tab does neither, and catches up when it is looked at.
+
+import { Idiomorph } from "idiomorph";
+
+const STREAM = "/live";
+const POLL = 5000;
+const SETTLE = 200;
+
+const channel = "BroadcastChannel" in window ? new BroadcastChannel("gc-live") : null;
+let source = null;
+let poll = null;
+let pending = null;
+let paused = false;
+let updated = Date.now();
+let failing = false;
+const waiting = new Set();
+let letGo = null;
+
+export function start() {
+  if (!document.querySelector("[data-live]")) return;
+  channel?.addEventListener("message", (event) => hear(event.data));
+  document.addEventListener("visibilitychange", () => (document.hidden ? rest() : wake()));
+  document.querySelector("[data-live-pause]")?.addEventListener("click", togglePause);
+  for (const note of document.querySelectorAll("[data-live-note], [data-live-pause]")) note.hidden = false;
+  setInterval(note, 1000);
+  if (!document.hidden) lead();
+}
+
+/** Become the tab that listens, as soon as no other visible tab does. */
+function lead() {
+  if (!navigator.locks || !channel) {
+    poll ??= setInterval(refresh, POLL);
+    return;
+  }
+  navigator.locks.request("gc-live", () => {
+    if (document.hidden) return undefined;
+    listen();
+    return new Promise((resolve) => (letGo = resolve));
+  });
+}
+
+function listen() {
+  source = new EventSource(STREAM);
+  source.addEventListener("open", () => {
+    failing = false;
+    clearInterval(poll);
+    poll = null;
+  });
+  source.addEventListener("changed", (event) => {
+    const topics = event.data.split(" ");
+    channel.postMessage(topics);
+    hear(topics);
+  });
+  source.addEventListener("error", () => {
+    failing = true;
+    poll ??= setInterval(() => hear(["*"]), POLL);
+  });
+}
+
+function rest() {
+  source?.close();
+  source = null;
+  clearInterval(poll);
+  poll = null;
+  letGo?.();
+  letGo = null;
+}
+
+function wake() {
+  hear(["*"]);
+  lead();
+}
+
+function hear(topics) {
+  if (document.hidden) return;
+  for (const topic of topics) waiting.add(topic);
+  pending ??= setTimeout(() => {
+    pending = null;
+    const heard = [...waiting];
+    waiting.clear();
+    const concerned = heard.includes("*") || heard.some((topic) => document.querySelector(`[data-live~="${topic}"]`));
+    if (concerned) refresh();
+  }, SETTLE);
+}
+
+async function refresh() {
+  if (paused || document.hidden || document.querySelector("[data-pop][open]")) return;
+  let page;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Live": "1" } });
+    if (answer.status === 401 || answer.redirected) return location.reload();
+    if (!answer.ok) throw new Error(String(answer.status));
+    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  } catch {
+    failing = true;
+    return note();
+  }
+  failing = false;
+  updated = Date.now();
+  for (const old of document.querySelectorAll("[data-live][id]")) {
+    const fresh = page.getElementById(old.id);
+    if (fresh && fresh.outerHTML !== old.outerHTML) {
+      Idiomorph.morph(old, fresh, { ignoreActiveValue: true, restoreFocus: true });
+    }
+  }
+  document.title = page.title;
+  return note();
+}
+
+function togglePause(event) {
+  paused = !paused;
+  event.currentTarget.textContent = paused ? "Resume" : "Pause";
+  if (!paused) hear(["*"]);
+  note();
+}
+
+function note() {
+  for (const element of document.querySelectorAll("[data-live-note]")) {
+    const at = new Date(updated).toLocaleTimeString([], { hour12: false });
+    if (paused) set(element, "paused", `Paused · data from ${at}`);
+    else if (failing) set(element, "stale", `Reconnecting… data from ${at}`);
+    else set(element, "live", "Live");
+  }
+}
+
+function set(element, state, words) {
+  if (element.dataset.state === state && element.textContent === words) return;
+  element.dataset.state = state;
+  element.textContent = words;
+}
