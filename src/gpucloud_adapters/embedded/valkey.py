@@ -80,6 +80,15 @@ class EmbeddedValkey:
         _write_private(file, password)
         return password
 
+    async def version(self) -> str:
+        async with Redis.from_url(self.url) as client:
+            return str((await client.info("server"))["valkey_version"])
+
+    async def flush(self) -> None:
+        """Forget everything."""
+        async with Redis.from_url(self.url) as client:
+            await client.flushall()
+
     async def _ready(self) -> bool:
         async with Redis.from_url(self.url, socket_timeout=5) as client:
             try:
