@@ -1,13 +1,12 @@
 """Rows of work."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from gpucloud_core.kernel.ids import TaskId
 from gpucloud_core.kernel.rows import Rows
-from gpucloud_core.kernel.unit import Event, Unit
+from gpucloud_core.kernel.unit import Unit
 from gpucloud_core.work.model import Task, TaskEvent
 
 
@@ -21,30 +20,7 @@ class Tasks(Rows[Task], Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxRow:
-    """An event that was committed, and its place in the order of commits of its subject."""
-
-    seq: int
-    event: Event
-    created_at: datetime
-
-
-class Outbox(Protocol):
-    """Events that were emitted and not yet handed on."""
-
-    async def take(self, *, limit: int) -> Sequence[OutboxRow]:
-        """Return the oldest unpublished events, locked, skipping those another relay holds."""
-        ...
-
-    async def published(self, seqs: Sequence[int]) -> None:
-        """Mark events handed on; done in the transaction that took them."""
-        ...
-
-
 class WorkUnit(Unit, Protocol):
-    @property
-    def outbox(self) -> Outbox: ...
     @property
     def tasks(self) -> Tasks: ...
     @property
