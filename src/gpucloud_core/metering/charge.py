@@ -1,0 +1,138 @@
+"""The price of time, in closed form.
+
+What a segment has cost since it began is ``floor(rate x elapsed / hour)``, rounded once, over the
+whole run, in the customer's favour. A settlement posts the difference of two such values, so the
+total never depends on how often, how late or how many times we settle. The inverse tells the very
+microsecond at which a sum will be reached, so nothing has to tick. All numbers are integers of
+any size; SQL that repeats the formula needs ``numeric``.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from gpucloud_core.kernel.time import EPOCH, HOUR_MICROSECONDS, MICROSECOND, microseconds_between
+from gpucloud_core.metering.model import UsageSegment
+
+SETTLEMENT_INTERVAL: Final = timedelta(hours=1)
+_END_OF_TIME: Final = microseconds_between(EPOCH, datetime.max.replace(tzinfo=EPOCH.tzinfo))
+
+
+def accrued(rate_micros_per_hour: int, elapsed_microseconds: int) -> int:
+    """Return the cumulative charge, in micro-units, of a rate after some time."""
+    if rate_micros_per_hour < 0 or elapsed_microseconds < 0:
+        raise ValueError("neither a rate nor a run is negative")
+    return rate_micros_per_hour * elapsed_microseconds // HOUR_MICROSECONDS
+
+
+def charged(segment: UsageSegment, until: datetime) -> int:
+    """Return what ``segment`` costs from its beginning up to ``until``, or to its own end."""
+    return _charged(segment, microseconds_between(EPOCH, until))
+
+
+def unsettled(segments: Iterable[UsageSegment], until: datetime) -> int:
+    """Return what has accrued up to ``until`` and is not on the ledger: a sum of floors."""
+    instant = microseconds_between(EPOCH, until)
+    return sum(_unsettled(segment, instant) for segment in segments)
+
+
+def burn_rate(segments: Iterable[UsageSegment]) -> int:
+    """Return the micro-units per hour of everything that runs."""
+    return sum(segment.rate_micros_per_hour for segment in segments if segment.ended_at is None)
+
+
+def settlement(segment: UsageSegment, until: datetime) -> tuple[int, UsageSegment]:
+    """Return what to post for the time up to ``until``, and the segment after posting it.
+
+    Asked for a time that is settled already, it returns zero and the segment as it is.
+    """
+    if segment.ended_at is not None:
+        until = min(until, segment.ended_at)
+    if until <= segment.settled_until:
+        return 0, segment
+    total = charged(segment, until)
+    after = replace(segment, settled_until=until, settled_micros=total)
+    return total - segment.settled_micros, after
+
+
+def ending(segment: UsageSegment, at: datetime) -> tuple[int, UsageSegment]:
+    """Return what is still to post when ``segment`` ends at ``at``, and the ended segment.
+
+    The amount is negative, a credit, if time after ``at`` was settled before it proved bad.
+    A segment cannot end before it began.
+    """
+    at = max(at, segment.started_at)
+    total = charged(segment, at)
+    ended = replace(
+        segment, ended_at=at, settled_until=at, settled_micros=total, next_settlement_at=None
+    )
+    return total - segment.settled_micros, ended
+
+
+def when_reaches(
+    segments: Sequence[UsageSegment], micros: int, *, not_before: datetime
+) -> datetime | None:
+    """Return the first instant from ``not_before`` on at which ``micros`` are unsettled.
+
+    Exact to the microsecond: the sum of floors lies less than one micro-unit per segment below
+    the straight line, so the line bounds the search on both sides. None if it never happens.
+    """
+    first = microseconds_between(EPOCH, not_before)
+    if _sum_at(segments, first) >= micros:
+        return not_before
+    running = [segment for segment in segments if segment.ended_at is None]
+    rate = burn_rate(running)
+    if rate == 0:
+        last = max((s.ended_at for s in segments if s.ended_at is not None), default=None)
+        if last is None or unsettled(segments, last) < micros:
+            return None
+        return _search(segments, micros, first, microseconds_between(EPOCH, last))
+    begun = sum(
+        segment.rate_micros_per_hour * microseconds_between(EPOCH, segment.started_at)
+        for segment in running
+    )
+    settled = sum(segment.settled_micros for segment in running)
+    line = (micros + settled) * HOUR_MICROSECONDS + begun
+    latest = -(-(line + len(running) * HOUR_MICROSECONDS) // rate)
+    return _search(segments, micros, first, max(latest, first + 1))
+
+
+def next_settlement(segment_id: str, after: datetime) -> datetime:
+    """Return the segment's next turn after ``after``: hourly, at its own place in the hour.
+
+    The place comes from the id, so that the work is spread over the hour and stays there.
+    """
+    digest = hashlib.sha256(segment_id.encode()).digest()
+    place = timedelta(microseconds=int.from_bytes(digest[:8]) % HOUR_MICROSECONDS)
+    turn = EPOCH + (after - EPOCH) // SETTLEMENT_INTERVAL * SETTLEMENT_INTERVAL + place
+    return turn if turn > after else turn + SETTLEMENT_INTERVAL
+
+
+def _charged(segment: UsageSegment, instant: int) -> int:
+    if segment.ended_at is not None:
+        instant = min(instant, microseconds_between(EPOCH, segment.ended_at))
+    elapsed = instant - microseconds_between(EPOCH, segment.started_at)
+    return accrued(segment.rate_micros_per_hour, max(0, elapsed))
+
+
+def _unsettled(segment: UsageSegment, instant: int) -> int:
+    return max(0, _charged(segment, instant) - segment.settled_micros)
+
+
+def _sum_at(segments: Iterable[UsageSegment], instant: int) -> int:
+    return sum(_unsettled(segment, instant) for segment in segments)
+
+
+def _search(
+    segments: Sequence[UsageSegment], micros: int, below: int, enough: int
+) -> datetime | None:
+    """Halve (below, enough] until one instant is left; the sum never falls with time."""
+    while enough - below > 1:
+        middle = (below + enough) // 2
+        if _sum_at(segments, middle) >= micros:
+            enough = middle
+        else:
+            below = middle
+    return EPOCH + enough * MICROSECOND if enough <= _END_OF_TIME else None
