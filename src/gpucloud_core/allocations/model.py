@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from gpucloud_core.catalog.model import Shape
@@ -110,6 +110,12 @@ class Allocation:
     ended_at: datetime | None = None  # released, cancelled or failed: capacity proven free
     releases_at: datetime | None = None  # TTL, as an instant
     receipt: Mapping[str, Json] = field(default_factory=dict)  # wipe evidence, once there
+
+    def expires_after(self, active_at: datetime) -> datetime | None:
+        """Return when its time to live is over, if it has one; it counts from ``active_at``."""
+        if self.ttl_seconds is None:
+            return None
+        return active_at + timedelta(seconds=self.ttl_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

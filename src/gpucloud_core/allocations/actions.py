@@ -1,0 +1,285 @@
+"""What the steps of an allocation's tasks do: to its node, and then to its rows.
+
+Every step reads what it needs in a short unit of its own, calls the node outside any transaction,
+and leaves what its success means to the transaction that completes it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gpucloud_core.allocations import reasons
+from gpucloud_core.allocations.apply import Cause, advance, lock_allocation
+from gpucloud_core.allocations.batch import child_finished
+from gpucloud_core.allocations.errors import HealthGateFailed, KeysNotApplied, WipeUnproven
+from gpucloud_core.allocations.lifecycle import AllocationEvent
+from gpucloud_core.allocations.model import Allocation, AllocationState, Connection
+from gpucloud_core.allocations.place import Placed, read_place, slice_spec
+from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.allocations.proof import handover_findings, wipe_objection
+from gpucloud_core.allocations.saga import PROVISION, RELEASE
+from gpucloud_core.kernel.errors import IllegalTransition, NotFound
+from gpucloud_core.kernel.ids import AllocationId, Ids
+from gpucloud_core.kernel.time import rfc3339
+from gpucloud_core.kernel.unit import Json, Transactions
+from gpucloud_core.nodes.ports import NodeDriver
+from gpucloud_core.work.model import Step, Task, TaskStatus
+from gpucloud_core.work.plan import Finish, Saga
+
+WORKER: Final = "gpucloud"  # who moved it, in a timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OnNode:
+    """What both kinds of task share: ports, locks, and reading the place."""
+
+    transactions: Transactions[AllocationUnit]
+    driver: NodeDriver
+    ids: Ids
+
+    async def lock(self, unit: AllocationUnit, task: Task) -> None:
+        await lock_allocation(unit, task.tenant_id, AllocationId(task.subject))
+
+    async def _place(self, task: Task) -> Placed:
+        return await read_place(self.transactions, task)
+
+    async def _allocation(self, unit: AllocationUnit, task: Task) -> Allocation:
+        allocation = await unit.allocations.lock(task.subject)
+        if allocation is None:
+            raise NotFound("The task's allocation is gone.")
+        return allocation
+
+    async def _wipe(self, task: Task) -> str:
+        """Wipe, check the proof against this claim, and return it as JSON."""
+        placed = await self._place(task)
+        allocation = placed.allocation
+        evidence = await self.driver.wipe(placed.access, allocation.claim_id, placed.gpu_uuids)
+        objection = wipe_objection(
+            evidence,
+            claim_id=allocation.claim_id,
+            gpu_count=allocation.gpu_count,
+            not_before=allocation.release_requested_at or allocation.requested_at,
+        )
+        if objection is not None:
+            raise WipeUnproven(f"The wipe is not proven: {objection}.")
+        return json.dumps(
+            {
+                "claim_id": evidence.claim_id,
+                "method": evidence.method,
+                "verified_at": rfc3339(evidence.at),
+                "device_serials": list(evidence.device_serials),
+                "command_hash": evidence.command_hash,
+                "random_reads": [list(pair) for pair in evidence.random_reads],
+            }
+        )
+
+    async def _verify_clean(self, task: Task) -> None:
+        placed = await self._place(task)
+        claim_id = placed.allocation.claim_id
+        found = await self.driver.verify_clean(placed.access, claim_id, placed.gpu_uuids)
+        if found:
+            raise WipeUnproven(f"The node still has {', '.join(found[:5])} of this claim.")
+        report = await self.driver.probe(placed.access)
+        if missing := set(placed.gpu_uuids) - set(report.gpu_uuids):
+            raise WipeUnproven(f"{len(missing)} of its GPUs are missing on the node.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provision(_OnNode):
+    """Make a slice and hand it over, or leave nothing behind."""
+
+    saga: Saga = PROVISION
+
+    def intent(self, task: Task, step: str) -> str:
+        return f"slice of {task.subject}" if step == "create" else ""
+
+    async def step_begun(self, unit: AllocationUnit, task: Task, step: str) -> None:
+        allocation = await self._allocation(unit, task)
+        if step != "reserve" and allocation.state is AllocationState.REQUESTED:
+            cause = Cause(actor=WORKER, at=await unit.now(), reason="A worker took it up.")
+            await advance(unit, self.ids, allocation, AllocationEvent.PROVISION, cause)
+
+    async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
+        match step.key:
+            case "check_node":
+                return await self._check_node(task)
+            case "create":
+                return await self._create(task)
+            case "apply_keys":
+                return await self._apply_keys(task)
+            case "verify":
+                return await self._verify(task)
+            case _:
+                return {}
+
+    async def _check_node(self, task: Task) -> Mapping[str, Json]:
+        placed = await self._place(task)
+        report = await self.driver.probe(placed.access)
+        missing = set(placed.gpu_uuids) - set(report.gpu_uuids)
+        if missing or report.problems:
+            said = "; ".join(report.problems) or f"{len(missing)} of the GPUs do not answer"
+            raise HealthGateFailed(f"The node is not fit: {said}.")
+        return {"gpus": len(placed.gpu_uuids), "driver_version": report.driver_version}
+
+    async def _create(self, task: Task) -> Mapping[str, Json]:
+        placed = await self._place(task)
+        endpoint = await self.driver.provision(placed.access, slice_spec(placed, task.generation))
+        return {
+            "host": endpoint.host,
+            "port": endpoint.port,
+            "username": endpoint.username,
+            "host_key": endpoint.host_key,
+            "host_key_fingerprint": endpoint.host_key_fingerprint,
+        }
+
+    async def _apply_keys(self, task: Task) -> Mapping[str, Json]:
+        placed = await self._place(task)
+        keys = placed.allocation.keys
+        lines = tuple(key.public_key for key in keys)
+        read_back = await self.driver.set_keys(placed.access, placed.allocation.claim_id, lines)
+        if set(read_back) != {key.fingerprint for key in keys}:
+            raise KeysNotApplied
+        return {"applied": len(read_back)}
+
+    async def _verify(self, task: Task) -> Mapping[str, Json]:
+        placed = await self._place(task)
+        allocation = placed.allocation
+        findings = handover_findings(
+            await self.driver.verify(placed.access, allocation.claim_id),
+            gpu_uuids=placed.gpu_uuids,
+            fingerprints=tuple(key.fingerprint for key in allocation.keys),
+            ssh_cidrs=allocation.network.ssh_cidrs,
+        )
+        if failed := [finding for finding in findings if not finding.ok]:
+            said = "; ".join(f"{finding.name}: {finding.detail}" for finding in failed)
+            raise HealthGateFailed(f"Not fit to hand over: {said}.")
+        return {"passed": len(findings), "checks": len(findings)}
+
+    async def step_done(self, unit: AllocationUnit, task: Task, step: Step) -> None:
+        allocation = await self._allocation(unit, task)
+        match step.key:
+            case "create":
+                made = step.result
+                await unit.allocations.put(
+                    replace(
+                        allocation,
+                        connection=Connection(
+                            host=str(made["host"]),
+                            port=int(str(made["port"])),
+                            username=str(made["username"]),
+                            host_key=str(made["host_key"]),
+                            host_key_fingerprint=str(made["host_key_fingerprint"]),
+                        ),
+                    )
+                )
+            case "apply_keys":
+                now = await unit.now()
+                keys = tuple(replace(key, applied_at=now) for key in allocation.keys)
+                await unit.allocations.put(replace(allocation, keys=keys))
+            case "hand_over":
+                now = await unit.now(not_before=allocation.state_since)
+                cause = Cause(actor=WORKER, at=now, reason="The health gate passed.")
+                await advance(
+                    unit,
+                    self.ids,
+                    allocation,
+                    AllocationEvent.ACTIVATE,
+                    cause,
+                    {"active_at": now, "releases_at": allocation.expires_after(now)},
+                )
+            case _:
+                pass
+
+    async def undo(self, task: Task, step: Step) -> None:
+        """Remove whatever ``create`` may have made, wipe it, and prove it gone."""
+        placed = await self._place(task)
+        await self.driver.release(placed.access, placed.allocation.claim_id)
+        await self._wipe(task)
+        await self._verify_clean(task)
+
+    async def undoing(self, unit: AllocationUnit, task: Task) -> None:
+        allocation = await self._allocation(unit, task)
+        if allocation.state is AllocationState.UNWINDING:
+            return
+        cancelled = task.cancel_requested_at is not None and not task.error
+        event = AllocationEvent.CANCEL if cancelled else AllocationEvent.FAIL
+        await advance(
+            unit,
+            self.ids,
+            allocation,
+            event,
+            Cause(actor=WORKER, at=await unit.now(), reason=task.error_detail),
+            {
+                "cause": "cancelled" if cancelled else "failed",
+                "failure_reason": None if cancelled else reasons.failure_reason(task.error),
+            },
+        )
+
+    async def finished(self, unit: AllocationUnit, task: Task, finish: Finish) -> None:
+        if finish.status is not TaskStatus.SUCCEEDED:
+            await self.undoing(unit, task)
+            allocation = await self._allocation(unit, task)
+            changes: dict[str, object] = {}
+            if finish.error == "unwind_failed":
+                event = AllocationEvent.GIVE_UP
+                changes["release_failed_reason"] = reasons.release_failed_reason("wipe_unproven")
+            elif allocation.cause == "cancelled":
+                event = AllocationEvent.UNWOUND
+            else:
+                event = AllocationEvent.UNWOUND_FAILED
+            cause = Cause(actor=WORKER, at=await unit.now(), reason=finish.detail)
+            await advance(unit, self.ids, allocation, event, cause, changes)
+        await child_finished(unit, task)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(_OnNode):
+    """Cut off, remove, wipe, prove, and only then make the capacity available again."""
+
+    saga: Saga = RELEASE
+
+    def intent(self, task: Task, step: str) -> str:
+        return ""
+
+    async def step_begun(self, unit: AllocationUnit, task: Task, step: str) -> None:
+        """Nothing changes in the rows until a step is done."""
+
+    async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
+        placed = await self._place(task)
+        claim_id = placed.allocation.claim_id
+        match step.key:
+            case "cut_off":
+                await self.driver.cut_off(placed.access, claim_id)
+            case "remove":
+                await self.driver.release(placed.access, claim_id)
+            case "wipe":
+                return {"evidence": await self._wipe(task)}
+            case "verify_clean":
+                await self._verify_clean(task)
+            case _:
+                pass
+        return {}
+
+    async def step_done(self, unit: AllocationUnit, task: Task, step: Step) -> None:
+        if step.key == "wipe":
+            allocation = await self._allocation(unit, task)
+            wipe: Json = json.loads(str(step.result["evidence"]))
+            await unit.allocations.put(replace(allocation, receipt={"wipe": wipe}))
+
+    async def undo(self, task: Task, step: Step) -> None:
+        """A release has no way back."""
+
+    async def undoing(self, unit: AllocationUnit, task: Task) -> None:
+        """A release has no way back."""
+
+    async def finished(self, unit: AllocationUnit, task: Task, finish: Finish) -> None:
+        allocation = await self._allocation(unit, task)
+        if allocation.state is not AllocationState.RELEASING:
+            raise IllegalTransition(f"A release ended while it is {allocation.state}.")
+        cause = Cause(actor=WORKER, at=await unit.now(), reason=finish.detail)
+        if finish.status is TaskStatus.SUCCEEDED:
+            await advance(unit, self.ids, allocation, AllocationEvent.CLEAN, cause)
+            return
+        changes = {"release_failed_reason": reasons.release_failed_reason(finish.error)}
+        await advance(unit, self.ids, allocation, AllocationEvent.GIVE_UP, cause, changes)

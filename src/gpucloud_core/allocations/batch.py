@@ -1,0 +1,35 @@
+"""A batch derives everything from its members; it owns neither money nor capacity."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.work.model import Task, TaskStatus
+
+_RUNNING = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
+
+
+def batch_status(members: Sequence[TaskStatus]) -> TaskStatus:
+    """Return the status of a batch: running while any member moves, then the worst of them."""
+    if any(status in _RUNNING for status in members):
+        return TaskStatus.RUNNING
+    for status in (TaskStatus.FAILED, TaskStatus.CANCELLED):
+        if status in members:
+            return status
+    return TaskStatus.SUCCEEDED
+
+
+async def child_finished(unit: AllocationUnit, task: Task) -> None:
+    """Bring the parent of a finished task up to date, in the same transaction."""
+    if task.parent_id is None:
+        return
+    parent = await unit.tasks.lock(task.parent_id)
+    if parent is None:
+        return
+    members = await unit.tasks.find(parent_id=parent.id)
+    status = batch_status([task.status if m.id == task.id else m.status for m in members])
+    now = await unit.now()
+    finished_at = None if status in _RUNNING else now
+    await unit.tasks.put(
+        replace(parent, status=status, started_at=parent.started_at or now, finished_at=finished_at)
+    )

@@ -1,0 +1,88 @@
+"""Allocations that end by themselves: their time to live, or the tenant's money, is over.
+
+Timers are rows on the server, never in the guest. What is due is asked again under the locks, so
+that a top-up or a change that lands first keeps everything running.
+"""
+
+from dataclasses import dataclass
+
+from gpucloud_core.allocations.apply import Cause
+from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.allocations.release import begin_release
+from gpucloud_core.billing.accounts import end_of_balance, lock_account
+from gpucloud_core.kernel.ids import AllocationId, Ids, TenantId
+from gpucloud_core.kernel.unit import AuditFact, Scope, Transactions
+
+_RUNNING = frozenset({AllocationState.ACTIVE, AllocationState.DEGRADED})
+
+
+def _by_us(allocation: Allocation, reason: str) -> AuditFact:
+    return AuditFact(
+        action="allocation.release",
+        target=allocation.id,
+        tenant_id=allocation.tenant_id,
+        project_id=allocation.project_id,
+        via="worker",
+        changes={"reason": [None, reason]},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseExpired:
+    """Release allocations whose time to live is over."""
+
+    transactions: Transactions[AllocationUnit]
+    ids: Ids
+
+    async def __call__(self, *, limit: int = 100) -> int:
+        """Release what is due; return how many."""
+        async with self.transactions.begin(Scope.platform()) as unit:
+            due = await unit.allocations.expired(await unit.now(), limit=limit)
+        done = [await self._release(allocation_id) for allocation_id in due]
+        return sum(done)
+
+    async def _release(self, allocation_id: AllocationId) -> bool:
+        async with self.transactions.begin(Scope.platform()) as unit:
+            known = await unit.allocations.get(allocation_id)
+            if known is None:
+                return False
+            await lock_account(unit, known.tenant_id)
+            allocation = await unit.allocations.lock(allocation_id)
+            now = await unit.now()
+            if (
+                allocation is None
+                or allocation.state not in _RUNNING
+                or allocation.releases_at is None
+                or allocation.releases_at > now
+            ):
+                return False
+            cause = Cause(actor="gpucloud", at=now, reason="Its time to live is over.")
+            await begin_release(unit, self.ids, allocation, cause)
+            await unit.audit(_by_us(allocation, "ttl"))
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseUnfunded:
+    """Carry out a tenant's end-of-balance plan."""
+
+    transactions: Transactions[AllocationUnit]
+    ids: Ids
+
+    async def __call__(self, tenant_id: TenantId) -> int:
+        """Release what the money no longer pays for; return how many allocations."""
+        async with self.transactions.begin(Scope.platform()) as unit:
+            account = await lock_account(unit, tenant_id)
+            now = await unit.now()
+            plan = await end_of_balance(unit, account, now)
+            done = 0
+            for allocation_id in sorted(plan):
+                allocation = await unit.allocations.lock(allocation_id)
+                if allocation is None or allocation.state not in _RUNNING:
+                    continue
+                cause = Cause(actor="gpucloud", at=now, reason="The balance is used up.")
+                await begin_release(unit, self.ids, allocation, cause)
+                await unit.audit(_by_us(allocation, "balance"))
+                done += 1
+        return done

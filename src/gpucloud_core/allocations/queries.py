@@ -1,0 +1,271 @@
+"""What pages and lists read of allocations and their tasks: rows joined to views, no rules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gpucloud_core.access.authorize import Action, require
+from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.errors import ReceiptNotReady
+from gpucloud_core.allocations.lifecycle import PublicStatus, public_status
+from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
+from gpucloud_core.allocations.place import slots_in
+from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.kernel.errors import NotFound
+from gpucloud_core.kernel.ids import AllocationId, ProjectId, TaskId
+from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_core.kernel.time import microseconds_between
+from gpucloud_core.kernel.unit import Scope, Transactions
+from gpucloud_core.metering.charge import charged
+from gpucloud_core.metering.model import UsageSegment
+from gpucloud_core.nodes.model import Gpu, Node, Slot
+from gpucloud_core.work.model import Task, TaskEvent, TaskStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocationView:
+    """An allocation with what its readers want beside it. ``others`` are slots not its own."""
+
+    allocation: Allocation
+    status: PublicStatus
+    node: Node
+    slots: tuple[Slot, ...]  # all of the node
+    gpus: tuple[Gpu, ...]  # its own
+    cost_micros: int  # up to as_of, to the micro-unit
+    settled_micros: int
+    billed_seconds: int
+    task: Task | None
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocationLine:
+    """One row of a list."""
+
+    allocation: Allocation
+    status: PublicStatus
+    node_name: str
+    cost_micros: int
+    step: str  # "Make the slice (3 of 6)" while it moves
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Proof that the meter stopped and that nothing was left."""
+
+    allocation: Allocation
+    billed_seconds: int
+    cost_micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskView:
+    """A task, its members if it is a batch, and the allocations it moves."""
+
+    task: Task
+    members: tuple[Task, ...]
+    allocations: tuple[Allocation, ...]
+    as_of: datetime
+
+
+def cost_of(segments: Sequence[UsageSegment], now: datetime) -> int:
+    """Return what the segments cost up to ``now``, each rounded down once."""
+    return sum(charged(segment, segment.ended_at or now) for segment in segments)
+
+
+def billed_seconds(segments: Sequence[UsageSegment], now: datetime) -> int:
+    """Return the whole seconds billed up to ``now``."""
+    spent = sum(microseconds_between(s.started_at, s.ended_at or now) for s in segments)
+    return spent // 1_000_000
+
+
+def step_line(task: Task | None) -> str:
+    """Return which step a moving task is at, in words."""
+    if task is None or task.finished_at is not None:
+        return ""
+    done = sum(1 for step in task.steps if step.finished_at is not None)
+    at = min(done, len(task.steps) - 1)
+    return f"{task.steps[at].title} ({at + 1} of {len(task.steps)})" if task.steps else ""
+
+
+def _status(allocation: Allocation, task: Task | None) -> PublicStatus:
+    asked = task is not None and task.cancel_requested_at is not None
+    return public_status(allocation.state, cause=allocation.cause, cancel_asked=asked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadAllocation:
+    """One allocation of the actor's tenant."""
+
+    transactions: Transactions[AllocationUnit]
+
+    async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> AllocationView:
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            allocation = await readable(unit, actor, allocation_id)
+            node = await unit.nodes.get(allocation.node_id)
+            if node is None:
+                raise NotFound("The allocation's node is gone.")
+            slots = await unit.slots.find(node_id=node.id)
+            segments = await unit.usage_segments.find(allocation_id=allocation.id)
+            task = await unit.tasks.get(allocation.task_id)
+            now = await unit.now()
+        own = {slot.gpu_uuid for slot in slots_in(allocation.mask, slots)}
+        return AllocationView(
+            allocation=allocation,
+            status=_status(allocation, task),
+            node=node,
+            slots=tuple(sorted(slots, key=lambda slot: slot.index)),
+            gpus=tuple(gpu for gpu in node.topology.gpus if gpu.uuid in own),
+            cost_micros=cost_of(segments, now),
+            settled_micros=sum(segment.settled_micros for segment in segments),
+            billed_seconds=billed_seconds(segments, now),
+            task=task,
+            as_of=now,
+        )
+
+
+async def readable(
+    unit: AllocationUnit,
+    actor: Actor,
+    allocation_id: AllocationId,
+    action: Action = Action.ALLOCATION_READ,
+) -> Allocation:
+    """Return the allocation if ``actor`` may do ``action`` to it.
+
+    Raises:
+        NotFound: it is not there, or not theirs.
+        Forbidden: it is their tenant's, but their role does not allow it.
+    """
+    allocation = await unit.allocations.get(allocation_id)
+    if allocation is None:
+        raise NotFound("There is no allocation with this id.")
+    require(actor, action, tenant_id=allocation.tenant_id, project_id=allocation.project_id)
+    return allocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAllocations:
+    """A page of a project's allocations, and how many there are per raw state."""
+
+    transactions: Transactions[AllocationUnit]
+
+    async def __call__(
+        self, *, actor: Actor, project_id: ProjectId, query: ListQuery
+    ) -> Page[AllocationLine]:
+        require(actor, Action.ALLOCATION_READ, tenant_id=actor.tenant_id, project_id=project_id)
+        query = replace(query, where={**query.where, "project_id": (project_id,)})
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            page = await unit.allocations.page(query)
+            now = await unit.now()
+            ids = [allocation.id for allocation in page.items]
+            segments = await unit.usage_segments.find_any("allocation_id", ids)
+            nodes = await unit.nodes.find_any("id", [row.node_id for row in page.items])
+            tasks = await unit.tasks.find_any("id", [row.task_id for row in page.items])
+        names = {node.id: node.name for node in nodes}
+        by_task = {task.id: task for task in tasks}
+        lines = tuple(
+            AllocationLine(
+                allocation=row,
+                status=_status(row, by_task.get(row.task_id)),
+                node_name=names.get(row.node_id, ""),
+                cost_micros=cost_of([s for s in segments if s.allocation_id == row.id], now),
+                step=step_line(by_task.get(row.task_id)),
+                as_of=now,
+            )
+            for row in page.items
+        )
+        return Page(lines, page.next_cursor, page.prev_cursor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountAllocations:
+    """How many allocations of a project are in each raw state, for the tabs of lists."""
+
+    transactions: Transactions[AllocationUnit]
+
+    async def __call__(self, *, actor: Actor, project_id: ProjectId) -> dict[AllocationState, int]:
+        require(actor, Action.ALLOCATION_READ, tenant_id=actor.tenant_id, project_id=project_id)
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            counted = await unit.allocations.count_by("state", project_id=project_id)
+        return {AllocationState(str(state)): number for state, number in counted.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTimeline:
+    """Every state an allocation has been in, oldest first."""
+
+    transactions: Transactions[AllocationUnit]
+
+    async def __call__(
+        self, *, actor: Actor, allocation_id: AllocationId
+    ) -> tuple[StateChange, ...]:
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            allocation = await readable(unit, actor, allocation_id)
+            changes = await unit.state_changes.find(allocation_id=allocation.id)
+        return tuple(sorted(changes, key=lambda change: (change.at, change.id)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadReceipt:
+    """What was asked, when the meter stopped, what it cost, and the proof of the wipe."""
+
+    transactions: Transactions[AllocationUnit]
+
+    async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> Receipt:
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            allocation = await readable(unit, actor, allocation_id)
+            if allocation.billing_stopped_at is None:
+                raise ReceiptNotReady
+            segments = await unit.usage_segments.find(allocation_id=allocation.id)
+            now = await unit.now()
+        return Receipt(
+            allocation=allocation,
+            billed_seconds=billed_seconds(segments, now),
+            cost_micros=cost_of(segments, now),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTask:
+    """A task with its steps, its members and its allocations."""
+
+    transactions: Transactions[AllocationUnit]
+
+    async def __call__(self, *, actor: Actor, task_id: TaskId) -> TaskView:
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            task = await unit.tasks.get(task_id)
+            if task is None:
+                raise NotFound("There is no task with this id.")
+            require(actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id)
+            members = await unit.tasks.find(parent_id=task.id) if not task.subject else ()
+            subjects = [member.subject for member in members] or [task.subject]
+            allocations = await unit.allocations.find_any("id", subjects)
+            now = await unit.now()
+        return TaskView(task=task, members=members, allocations=allocations, as_of=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListTaskEvents:
+    """A task's story, newest first."""
+
+    transactions: Transactions[AllocationUnit]
+
+    async def __call__(
+        self, *, actor: Actor, task_id: TaskId, cursor: str | None = None, limit: int = 50
+    ) -> Page[TaskEvent]:
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            task = await unit.tasks.get(task_id)
+            if task is None:
+                raise NotFound("There is no task with this id.")
+            require(actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id)
+            members = await unit.tasks.find(parent_id=task.id) if not task.subject else ()
+            told = (task.id, *(member.id for member in members))
+            return await unit.task_events.page(
+                ListQuery(where={"task_id": told}, sort="-id", cursor=cursor, limit=limit)
+            )
+
+
+def is_over(task: Task) -> bool:
+    """Tell whether a task has ended, one way or another."""
+    return task.status not in {TaskStatus.QUEUED, TaskStatus.RUNNING}

@@ -1,0 +1,93 @@
+"""The tasks of an allocation, as literal lists of steps."""
+
+from datetime import timedelta
+from typing import Final
+
+from gpucloud_core.work.plan import Saga, StepPlan
+
+PROVISION: Final = Saga(
+    kind="provision",
+    title="Launch",
+    undoes=True,
+    steps=(
+        StepPlan(
+            key="reserve",
+            title="Secure the place and the hold",
+            usual=timedelta(seconds=1),
+        ),
+        StepPlan(
+            key="check_node",
+            title="Check the node",
+            usual=timedelta(seconds=1),
+            timeout=timedelta(seconds=30),
+        ),
+        StepPlan(
+            key="create",
+            title="Make the slice",
+            usual=timedelta(seconds=5),
+            timeout=timedelta(seconds=120),
+            leaves=True,
+        ),
+        StepPlan(
+            key="apply_keys",
+            title="Apply your SSH keys and read them back",
+            usual=timedelta(seconds=1),
+            timeout=timedelta(seconds=30),
+        ),
+        StepPlan(
+            key="verify",
+            title="Pass the health gate",
+            usual=timedelta(seconds=2),
+            timeout=timedelta(seconds=60),
+        ),
+        StepPlan(
+            key="hand_over",
+            title="Hand over and start billing",
+            usual=timedelta(seconds=1),
+            commits=True,
+        ),
+    ),
+)
+
+RELEASE: Final = Saga(
+    kind="release",
+    title="Release",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="cut_off",
+            title="Cut off access",
+            usual=timedelta(seconds=1),
+            timeout=timedelta(seconds=30),
+            attempts=8,
+        ),
+        StepPlan(
+            key="remove",
+            title="Remove the slice",
+            usual=timedelta(seconds=2),
+            timeout=timedelta(seconds=60),
+            attempts=8,
+        ),
+        StepPlan(
+            key="wipe",
+            title="Wipe",
+            usual=timedelta(seconds=5),
+            timeout=timedelta(seconds=300),
+            attempts=6,
+        ),
+        StepPlan(
+            key="verify_clean",
+            title="Prove that nothing is left",
+            usual=timedelta(seconds=2),
+            timeout=timedelta(seconds=60),
+            attempts=6,
+        ),
+        StepPlan(
+            key="free",
+            title="Make the capacity available again",
+            usual=timedelta(seconds=1),
+        ),
+    ),
+)
+
+SAGAS: Final = {saga.kind: saga for saga in (PROVISION, RELEASE)}
