@@ -72,6 +72,9 @@ class Table(Generic[T]):
 
     def candidates(self, equals: Mapping[str, object]) -> Collection[T]:
         """Return rows among which are all whose fields equal these, by an index where one helps."""
+        if self.kind.key in equals:
+            row = self.rows.get(str(equals[self.kind.key]))
+            return [] if row is None else [row]
         for unique, taken in zip(self.kind.unique, self._taken, strict=True):
             if unique.among is None and equals.keys() >= set(unique.fields):
                 values = tuple(equals[name] for name in unique.fields)

@@ -139,10 +139,12 @@ class MemoryFleet:
 
 
 def _fits(capacity: NodeCapacity, claim: Claim) -> bool:
+    untouched = capacity.free_mask == capacity.approved_mask
     return (
         capacity.sellable
         and capacity.free_mask & claim.mask == claim.mask
         and capacity.free_vcpus >= claim.vcpus
         and capacity.free_memory_mib >= claim.memory_mib
-        and (not claim.whole_node or capacity.free_mask == capacity.approved_mask == claim.mask)
+        and (untouched or (capacity.shared and not claim.whole_node))
+        and (claim.mask == capacity.approved_mask or not claim.whole_node)
     )

@@ -1,7 +1,8 @@
 """Rows of one kind in memory, as one unit may see them, and the kinds that can do more."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -88,6 +89,20 @@ class MemoryRows(Generic[T]):
         ]
         return tuple(sorted(found, key=self.kind.key_of))
 
+    async def find_any(self, field: str, values: Sequence[object]) -> tuple[T, ...]:
+        self.kind.scalar(field)
+        found = {
+            self.kind.key_of(row): row
+            for value in values
+            for row in self.table.candidates({field: value})
+            if self._is_visible(row) and getattr(row, field) == value
+        }
+        return tuple(found[key] for key in sorted(found))
+
+    async def count_by(self, field: str, **equals: object) -> dict[object, int]:
+        self.kind.scalar(field)
+        return dict(Counter(getattr(row, field) for row in await self.find(**equals)))
+
     async def count(self, **equals: object) -> int:
         return len(await self.find(**equals))
 
@@ -147,16 +162,8 @@ def _oldest(rows: list[T], at: Callable[[T], datetime | None], limit: int) -> li
     return sorted(rows, key=lambda row: at(row) or EPOCH)[:limit]
 
 
-@dataclass(frozen=True, slots=True)
-class _DueAt(Generic[T]):
-    """Tells whether the instant that ``of`` reads from a row has come."""
-
-    of: Callable[[T], datetime | None]
-    now: datetime
-
-    def __call__(self, row: T) -> bool:
-        at = self.of(row)
-        return at is not None and at <= self.now
+def _has_come(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now
 
 
 class MemoryClaims(MemoryRows[Claim]):
@@ -200,9 +207,10 @@ class MemoryAllocations(MemoryRows[Allocation]):
         super().__init__(database, scope, ALLOCATIONS)
 
     async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
-        due = _DueAt[Allocation](lambda row: row.releases_at, now)
-        found = self.having(lambda row: row.state is AllocationState.ACTIVE and due(row))
-        return [row.id for row in _oldest(found, due.of, limit)]
+        found = self.having(
+            lambda row: row.state is AllocationState.ACTIVE and _has_come(row.releases_at, now)
+        )
+        return [row.id for row in _oldest(found, lambda row: row.releases_at, limit)]
 
 
 class MemoryUsageSegments(MemoryRows[UsageSegment]):
@@ -210,9 +218,8 @@ class MemoryUsageSegments(MemoryRows[UsageSegment]):
         super().__init__(database, scope, USAGE_SEGMENTS)
 
     async def tenants_due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
-        due = _DueAt[UsageSegment](lambda row: row.next_settlement_at, now)
-        found = self.having(due)
-        oldest = _oldest(found, due.of, len(found))
+        found = self.having(lambda row: _has_come(row.next_settlement_at, now))
+        oldest = _oldest(found, lambda row: row.next_settlement_at, len(found))
         return list(dict.fromkeys(row.tenant_id for row in oldest))[:limit]
 
 
@@ -221,8 +228,9 @@ class MemoryBillingAccounts(MemoryRows[BillingAccount]):
         super().__init__(database, scope, BILLING_ACCOUNTS)
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
-        due = _DueAt[BillingAccount](lambda row: row.next_deadline_at, now)
-        return [row.tenant_id for row in _oldest(self.having(due), due.of, limit)]
+        found = self.having(lambda row: _has_come(row.next_deadline_at, now))
+        oldest = _oldest(found, lambda row: row.next_deadline_at, limit)
+        return [row.tenant_id for row in oldest]
 
 
 class MemoryWebhookEvents(MemoryRows[WebhookEvent]):
@@ -230,9 +238,12 @@ class MemoryWebhookEvents(MemoryRows[WebhookEvent]):
         super().__init__(database, scope, WEBHOOK_EVENTS)
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[WebhookEvent]:
-        due = _DueAt[WebhookEvent](lambda row: row.next_try_at or row.received_at, now)
-        found = self.having(lambda row: row.handled_at is None and due(row))
-        return _oldest(found, due.of, limit)
+        found = self.having(
+            lambda row: (
+                row.handled_at is None and _has_come(row.next_try_at or row.received_at, now)
+            )
+        )
+        return _oldest(found, lambda row: row.next_try_at or row.received_at, limit)
 
 
 class MemoryTasks(MemoryRows[Task]):
@@ -250,15 +261,14 @@ class MemoryTasks(MemoryRows[Task]):
         self._note_seconds(row)
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
-        due = _DueAt[Task](lambda row: row.due_at, now)
         found = self.having(
             lambda row: (
-                due(row)
+                _has_come(row.due_at, now)
                 and row.finished_at is None
                 and (row.lease_token is None or row.lease_until is None or row.lease_until <= now)
             )
         )
-        return [row.id for row in _oldest(found, due.of, limit)]
+        return [row.id for row in _oldest(found, lambda row: row.due_at, limit)]
 
     async def usual_seconds(self, kind: str, step: str) -> int | None:
         return usual(list(self.database.step_seconds.get((kind, step), {}).values()))

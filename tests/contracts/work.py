@@ -1,0 +1,167 @@
+"""What due rows promise: whatever has come due is found, oldest first, and only that."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from contracts.stores import PLATFORM, Household, StoreContract, StoreUnit
+from gpucloud_core.allocations.model import AllocationState
+from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.kernel.unit import Transactions
+from gpucloud_core.work.model import Step, StepStatus, Task
+from row_builders import (
+    NOW,
+    SECOND,
+    a_billing_account,
+    a_claim,
+    a_node,
+    a_segment,
+    a_task,
+    a_webhook_event,
+    an_allocation,
+    fresh,
+)
+
+MANY = 10_000
+
+
+class DueContract(StoreContract):
+    async def test_finds_tasks_that_are_due_and_free(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        def task(**given: object) -> Task:
+            return a_task(home.tenant.id, home.project.id, **given)
+
+        later = task(due_at=NOW)
+        sooner = task(due_at=NOW - SECOND)
+        dead = task(due_at=NOW - SECOND * 2, lease_token="gone", lease_until=NOW)
+        held = task(lease_token="mine", lease_until=NOW + SECOND)
+        done = task(finished_at=NOW)
+        future = task(due_at=NOW + SECOND)
+        never = task(due_at=None)
+        async with transactions.begin(home.scope) as unit:
+            for one in (later, sooner, dead, held, done, future, never):
+                await unit.tasks.add(one)
+
+        async with transactions.begin(PLATFORM) as unit:
+            due = await unit.tasks.due(NOW, limit=MANY)
+            few = await unit.tasks.due(NOW, limit=1)
+        ours = {one.id for one in (later, sooner, dead, held, done, future, never)}
+        assert [one for one in due if one in ours] == [dead.id, sooner.id, later.id]
+        assert len(few) == 1
+
+    async def test_finds_allocations_whose_time_is_over(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        node = a_node()
+        task = a_task(home.tenant.id, home.project.id)
+        cases: list[tuple[AllocationState, datetime | None]] = [
+            (AllocationState.ACTIVE, NOW),
+            (AllocationState.ACTIVE, NOW - SECOND),
+            (AllocationState.ACTIVE, NOW + SECOND),
+            (AllocationState.ACTIVE, None),
+            (AllocationState.RELEASED, NOW),
+        ]
+        ids: list[AllocationId] = []
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.nodes.add(node)
+            await unit.tasks.add(task)
+            for bit, (state, releases_at) in enumerate(cases):
+                claim = a_claim(home.tenant.id, node.id, 1 << bit)
+                row = an_allocation(claim, task, home.user.id, state=state, releases_at=releases_at)
+                ids.append(row.id)
+                await unit.claims.add(claim)
+                await unit.allocations.add(row)
+
+        async with transactions.begin(PLATFORM) as unit:
+            expired = await unit.allocations.expired(NOW, limit=MANY)
+        assert [one for one in expired if one in ids] == [ids[1], ids[0]]
+
+    async def test_finds_tenants_whose_usage_is_due_each_once(
+        self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
+    ) -> None:
+        async with transactions.begin(PLATFORM) as unit:
+            for household, seconds in ((home, -1), (home, -5), (neighbour, -3), (neighbour, 5)):
+                await unit.usage_segments.add(
+                    a_segment(household.project, next_settlement_at=NOW + SECOND * seconds)
+                )
+            await unit.usage_segments.add(a_segment(home.project, next_settlement_at=None))
+
+        async with transactions.begin(PLATFORM) as unit:
+            due = await unit.usage_segments.tenants_due(NOW, limit=MANY)
+            few = await unit.usage_segments.tenants_due(NOW, limit=1)
+        ours = {home.tenant.id, neighbour.tenant.id}
+        assert [one for one in due if one in ours] == [home.tenant.id, neighbour.tenant.id]
+        assert len(few) == 1
+
+    async def test_finds_accounts_whose_deadline_has_come(
+        self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
+    ) -> None:
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.billing_accounts.add(a_billing_account(home.tenant.id, next_deadline_at=NOW))
+            await unit.billing_accounts.add(
+                a_billing_account(neighbour.tenant.id, next_deadline_at=NOW + SECOND)
+            )
+
+        async with transactions.begin(PLATFORM) as unit:
+            due = await unit.billing_accounts.due(NOW, limit=MANY)
+        assert home.tenant.id in due
+        assert neighbour.tenant.id not in due
+
+    async def test_finds_webhook_events_not_handled_yet(
+        self, transactions: Transactions[StoreUnit]
+    ) -> None:
+        new = a_webhook_event(received_at=NOW - SECOND)
+        retried = a_webhook_event(next_try_at=NOW, attempts=2)
+        waiting = a_webhook_event(next_try_at=NOW + SECOND)
+        handled = a_webhook_event(handled_at=NOW)
+        async with transactions.begin(PLATFORM) as unit:
+            for event in (retried, new, waiting, handled):
+                await unit.webhook_events.add(event)
+
+        async with transactions.begin(PLATFORM) as unit:
+            due = await unit.webhook_events.due(NOW, limit=MANY)
+        ours = {new.id, retried.id, waiting.id, handled.id}
+        assert [event for event in due if event.id in ours] == [new, retried]
+
+    async def test_knows_how_long_a_step_usually_takes(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        kind = fresh("kind")
+
+        async def took(seconds: float, status: StepStatus = StepStatus.COMPLETED) -> Task:
+            step = Step(
+                key="boot",
+                title="Boot",
+                status=status,
+                started_at=NOW,
+                finished_at=NOW + SECOND * seconds,
+            )
+            task = a_task(home.tenant.id, home.project.id, kind=kind)
+            async with transactions.begin(home.scope) as unit:
+                await unit.tasks.add(task)
+                await unit.tasks.put(replace(task, steps=(step,)))
+                await unit.tasks.put(replace(task, steps=(step,), wait_reason="again"))
+            return task
+
+        async def usual() -> int | None:
+            async with transactions.begin(home.scope) as unit:
+                return await unit.tasks.usual_seconds(kind, "boot")
+
+        for seconds in (30, 10, 40, 19.2):
+            await took(seconds)
+        await took(500, StepStatus.FAILED)
+        assert await usual() is None
+
+        await took(1000)
+        assert await usual() == 30
+
+        await took(11)
+        assert await usual() == 20
+
+    async def test_takes_an_idempotency_key_again_in_a_later_transaction(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        key = f"{home.tenant.id}/launch/k"
+        for _ in range(2):
+            async with transactions.begin(home.scope) as unit:
+                assert await unit.stored_responses.try_lock(key)
