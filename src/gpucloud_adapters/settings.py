@@ -137,6 +137,7 @@ class UpSettings:
     Attributes:
         port_chosen: the port was asked for by name, so no other will do.
         public_url: None unless asked for by name.
+        insecure_host: plain HTTP beyond this machine was asked for by name.
     """
 
     database_url: Secret | None
@@ -148,6 +149,7 @@ class UpSettings:
     port: int
     port_chosen: bool
     public_url: str | None
+    insecure_host: bool
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "UpSettings":
@@ -168,6 +170,7 @@ class UpSettings:
             port=port,
             port_chosen=bool(reader.text("GPUCLOUD_PORT")),
             public_url=public_url if reader.text("GPUCLOUD_PUBLIC_URL") else None,
+            insecure_host=reader.flag("GPUCLOUD_ALLOW_INSECURE_HOST"),
         )
         reader.check_urls()
         if (settings.stripe_secret_key is None) != (settings.stripe_webhook_secret is None):

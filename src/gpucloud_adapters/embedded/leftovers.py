@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gpucloud_adapters.embedded.guardian import end_groups
+from gpucloud_adapters.embedded.private import write_private
 
 _START_FIELD: Final = 19  # starttime, counted from the state: proc_pid_stat(5), field 22
 
@@ -92,6 +93,4 @@ class Records:
             return []
 
     def _write(self) -> None:
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps([asdict(child) for child in self._children.values()]))
-        fresh.replace(self._path)
+        write_private(self._path, json.dumps([asdict(child) for child in self._children.values()]))

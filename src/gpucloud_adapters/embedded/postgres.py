@@ -13,7 +13,6 @@ capability, to pass through the private folders above it.
 
 import importlib.util
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from urllib.parse import quote
 import asyncpg
 
 from gpucloud_adapters.embedded.leftovers import began, command_line
+from gpucloud_adapters.embedded.private import kept_secret, private_folder, write_private
 from gpucloud_adapters.embedded.process import Command
 
 SUPERUSER: Final = "postgres"
@@ -93,7 +93,7 @@ class EmbeddedPostgres:
 
     def command(self) -> Command:
         """Return the service; preparing the data folder is part of starting it."""
-        self._make_home()
+        private_folder(self.home)
         dress = _dress(self._binary("postgres"))
         return Command(
             name="postgres",
@@ -127,18 +127,11 @@ class EmbeddedPostgres:
     def _data(self) -> Path:
         return self.home / "data"
 
-    def _make_home(self) -> None:
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _password_file(self, user: str) -> Path:
+        return self.home / f"{user}.password"
 
     def _password(self, user: str) -> str:
-        file = self.home / f"{user}.password"
-        with suppress(FileNotFoundError):
-            return file.read_text()
-        self._make_home()
-        password = secrets.token_urlsafe(32)
-        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
-            out.write(password)
-        return password
+        return kept_secret(self._password_file(user))
 
     def _prepare(self, dress: Dress) -> None:
         """Make the data folder if there is none, and clear what a killed server left in it."""
@@ -154,9 +147,7 @@ class EmbeddedPostgres:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         password_file = fresh.with_suffix(".password")
-        password_file.unlink(missing_ok=True)
-        shutil.copyfile(self._password_file(), password_file)
-        password_file.chmod(0o600)
+        write_private(password_file, self._password(SUPERUSER))
         try:
             self._give(fresh, dress)
             self._give(password_file, dress)
@@ -164,10 +155,6 @@ class EmbeddedPostgres:
         finally:
             password_file.unlink(missing_ok=True)
         fresh.rename(self._data)
-
-    def _password_file(self) -> Path:
-        self._password(SUPERUSER)
-        return self.home / f"{SUPERUSER}.password"
 
     def _run_initdb(self, dress: Dress, target: Path, password_file: Path) -> None:
         answer = subprocess.run(

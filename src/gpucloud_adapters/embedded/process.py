@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import IO, Final, Self
 
 from gpucloud_adapters.embedded.guardian import Guardian
 from gpucloud_adapters.embedded.leftovers import Records
+from gpucloud_adapters.embedded.private import private_opener
 
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 10.0
@@ -83,11 +84,7 @@ def open_log(path: Path) -> IO[bytes]:
     with suppress(FileNotFoundError):
         if path.stat().st_size > _LOG_LIMIT:
             path.replace(path.with_suffix(".old.log"))
-    return open(path, "ab", opener=_private)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    return open(path, "ab", opener=private_opener)
 
 
 def tail(log: Path) -> str:
@@ -143,6 +140,20 @@ class Supervisor:
         service = _Service(self, command)
         self._services.append(service)
         await service.start()
+
+    async def start_together(self, commands: Sequence[Command]) -> None:
+        """Start services side by side and return when all of them answer.
+
+        Raises:
+            ChildFailed: the first of them that did not come up.
+        """
+        starts = [asyncio.create_task(self.start(command)) for command in commands]
+        try:
+            await asyncio.gather(*starts)
+        finally:
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
 
     async def run(self, command: Command) -> None:
         """Run a job to its end.
@@ -264,7 +275,8 @@ class _Service:
             if time.monotonic() - began > _STEADY_SECONDS:
                 delay = _FIRST_DELAY
             self._supervisor.report(
-                f"{self._command.name} ended with status {status}; starting it again"
+                f"{self._command.name} ended with status {status}; starting it again "
+                f"(its words are in {child.log})"
             )
             child = self._child = await self._again(delay)
             delay = min(2 * delay, _LONGEST_DELAY)

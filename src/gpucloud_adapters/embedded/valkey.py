@@ -6,9 +6,7 @@ Every write is on disk before it is acknowledged, so that a kill loses none.
 
 import importlib.util
 import os
-import secrets
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +14,7 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gpucloud_adapters.embedded.private import kept_secret, private_folder, write_private
 from gpucloud_adapters.embedded.process import Command
 
 
@@ -40,6 +39,7 @@ class EmbeddedValkey:
         return f"redis://:{quote(self._password(), safe='')}@127.0.0.1:{self.port}/0"
 
     def command(self) -> Command:
+        private_folder(self.home)
         return Command(
             name="valkey",
             argv=(str(valkey_server()), str(self._configuration)),
@@ -66,19 +66,10 @@ class EmbeddedValkey:
             "maxmemory-policy": "noeviction",
         }
         text = "".join(f"{name} {value}\n" for name, value in settings.items())
-        fresh = self.home / "valkey.conf.new"
-        fresh.unlink(missing_ok=True)
-        _write_private(fresh, text)
-        fresh.replace(self._configuration)
+        write_private(self._configuration, text)
 
     def _password(self) -> str:
-        file = self.home / "password"
-        with suppress(FileNotFoundError):
-            return file.read_text()
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        password = secrets.token_urlsafe(32)
-        _write_private(file, password)
-        return password
+        return kept_secret(self.home / "password")
 
     async def version(self) -> str:
         async with Redis.from_url(self.url) as client:
@@ -95,11 +86,6 @@ class EmbeddedValkey:
                 return bool(await client.ping())
             except (OSError, RedisError):  # not there yet, or still reading its file
                 return False
-
-
-def _write_private(file: Path, text: str) -> None:
-    with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
-        out.write(text)
 
 
 def valkey_server() -> Path:
