@@ -1,0 +1,1 @@
+"""Redis or Valkey: counting attempts, and telling pages that something changed."""
