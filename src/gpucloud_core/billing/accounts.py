@@ -130,7 +130,7 @@ async def place_holds(
         AccountSuspended: nothing new may be started.
     """
     before = await _fresh(unit, account)
-    refusal = holds.why_not(before, sum(request.micros for request in requests), now)
+    refusal = before.why_not(sum(request.micros for request in requests), now)
     if refusal is not None:
         raise refusal
     after = before

@@ -16,7 +16,14 @@ from gpucloud_core.billing.credit import in_spending_order
 from gpucloud_core.billing.model import AccountKind, Balance, BillingAccount, CreditLot, Hold
 from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.kernel.time import MICROSECOND
-from gpucloud_core.metering.charge import burn_rate, settlement, unsettled, when_reaches
+from gpucloud_core.metering.charge import (
+    burn_rate,
+    instant_after,
+    settlement,
+    unsettled,
+    when_accrued,
+    when_reaches,
+)
 from gpucloud_core.metering.model import UsageSegment
 
 RESERVE_MINUTES: Final = range(15, 241)
@@ -181,6 +188,17 @@ def balance_at(
         as_of=now,
         parts=dict(balances),
     )
+
+
+def balance_after(balance: Balance, hold_micros: int, rate_micros_per_hour: int) -> datetime | None:
+    """Return when ``balance`` would be gone if so much more were held and so much more ran.
+
+    For a quote: as if it ran at once, and leaving the expiry of credit aside. None if never.
+    """
+    rate = balance.burn_rate_micros_per_hour + rate_micros_per_hour
+    left = max(0, balance.available_micros - hold_micros)
+    elapsed = when_accrued(rate, left)
+    return None if elapsed is None else instant_after(balance.as_of, elapsed)
 
 
 def end_of_balance_plan(

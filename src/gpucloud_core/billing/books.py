@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gpucloud_core.billing.amounts import in_words
 from gpucloud_core.billing.balance import Runway, available, balance_at, runway
 from gpucloud_core.billing.credit import in_spending_order
 from gpucloud_core.billing.deadlines import next_deadline, notices_kept
@@ -21,11 +22,29 @@ from gpucloud_core.billing.model import (
     CreditLot,
     Hold,
     HoldState,
+    Standing,
     Transfer,
 )
 from gpucloud_core.billing.standing import standing_at
+from gpucloud_core.kernel.errors import DomainError, ErrorKind
 from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.metering.model import UsageSegment
+
+
+class InsufficientBalance(DomainError):
+    """The available balance does not cover the amount."""
+
+    code = "insufficient_balance"
+    kind = ErrorKind.PAYMENT_REQUIRED
+    next_step = "Add funds, or release something; nothing was started and nothing was charged."
+
+
+class AccountSuspended(DomainError):
+    """A payment is disputed, so nothing new can be started."""
+
+    code = "account_suspended"
+    kind = ErrorKind.PAYMENT_REQUIRED
+    next_step = "Settle the dispute with your bank or write to support; what runs goes on."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +90,20 @@ class Books:
             segments=self.segments,
             run=self.run,
             now=now,
+        )
+
+    def why_not(self, micros: int, now: datetime) -> DomainError | None:
+        """Return the refusal that holding ``micros`` at ``now`` would meet; None if it is fine."""
+        if self.account.standing is Standing.SUSPENDED:
+            return AccountSuspended()
+        free = self.available(now)
+        if micros <= free:
+            return None
+        currency = self.account.currency
+        return InsufficientBalance(
+            f"{in_words(micros, currency, round_up=True)} have to be set aside as the reserve "
+            f"and {in_words(free, currency)} are available. "
+            f"Add at least {in_words(micros - free, currency, round_up=True)}."
         )
 
     def segment_of(self, allocation_id: AllocationId) -> UsageSegment | None:

@@ -8,45 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from gpucloud_core.billing import ledger
-from gpucloud_core.billing.amounts import in_words
 from gpucloud_core.billing.books import Books
 from gpucloud_core.billing.credit import Parts, set_aside, spend, total
-from gpucloud_core.billing.model import Hold, HoldState, Standing
+from gpucloud_core.billing.model import Hold, HoldState
 from gpucloud_core.billing.settlement import expired, forfeited
-from gpucloud_core.kernel.errors import DomainError, ErrorKind
 from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.metering.model import UsageSegment
-
-
-class InsufficientBalance(DomainError):
-    """The available balance does not cover the amount."""
-
-    code = "insufficient_balance"
-    kind = ErrorKind.PAYMENT_REQUIRED
-    next_step = "Add funds, or release something; nothing was started and nothing was charged."
-
-
-class AccountSuspended(DomainError):
-    """A payment is disputed, so nothing new can be started."""
-
-    code = "account_suspended"
-    kind = ErrorKind.PAYMENT_REQUIRED
-    next_step = "Settle the dispute with your bank or write to support; what runs goes on."
-
-
-def why_not(books: Books, micros: int, now: datetime) -> DomainError | None:
-    """Return the refusal that a hold of ``micros`` would meet at ``now``; None if it is fine."""
-    if books.account.standing is Standing.SUSPENDED:
-        return AccountSuspended()
-    free = books.available(now)
-    if micros <= free:
-        return None
-    currency = books.account.currency
-    return InsufficientBalance(
-        f"{in_words(micros, currency, round_up=True)} have to be set aside as the reserve and "
-        f"{in_words(free, currency)} are available. "
-        f"Add at least {in_words(micros - free, currency, round_up=True)}."
-    )
 
 
 def held(
@@ -65,7 +32,7 @@ def held(
         AccountSuspended: nothing new may be started.
     """
     books = expired(books, now)
-    if (refusal := why_not(books, micros, now)) is not None:
+    if (refusal := books.why_not(micros, now)) is not None:
         raise refusal
     parts, left = set_aside(books.account.credits, books.prepaid_micros, micros)
     hold = Hold(

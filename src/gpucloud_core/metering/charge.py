@@ -27,6 +27,21 @@ def accrued(rate_micros_per_hour: int, elapsed_microseconds: int) -> int:
     return rate_micros_per_hour * elapsed_microseconds // HOUR_MICROSECONDS
 
 
+def when_accrued(rate_micros_per_hour: int, micros: int) -> int | None:
+    """Return the fewest microseconds after which a rate has come to ``micros``; None if never."""
+    if micros <= 0:
+        return 0
+    if rate_micros_per_hour == 0:
+        return None
+    return -(-micros * HOUR_MICROSECONDS // rate_micros_per_hour)
+
+
+def instant_after(since: datetime, elapsed_microseconds: int) -> datetime | None:
+    """Return the instant so long after ``since``; None beyond what a calendar can say."""
+    instant = microseconds_between(EPOCH, since) + elapsed_microseconds
+    return EPOCH + instant * MICROSECOND if instant <= _END_OF_TIME else None
+
+
 def charged(segment: UsageSegment, until: datetime) -> int:
     """Return what ``segment`` costs from its beginning up to ``until``, or to its own end."""
     return _charged(segment, microseconds_between(EPOCH, until))
@@ -135,4 +150,4 @@ def _search(
             enough = middle
         else:
             below = middle
-    return EPOCH + enough * MICROSECOND if enough <= _END_OF_TIME else None
+    return instant_after(EPOCH, enough)
