@@ -12,7 +12,7 @@ twins, so an eight-way box has 25 kinds of free sets instead of 256, a sixteen-w
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from operator import itemgetter
 from typing import Final, NamedTuple
 
@@ -178,6 +178,14 @@ class FeasibleSets:
                 known |= mask_of([index for index in group if free >> index & 1][:wanted])
             self._realised[key] = known
         return known
+
+    def alike(self, chosen: int) -> Iterator[int]:
+        """Yield every set whose canonical form is ``chosen``."""
+        parts = []
+        for group in self._twins:
+            held = sum(chosen >> index & 1 for index in group)
+            parts.append([mask_of(members) for members in combinations(group, held)])
+        yield from (sum(members) for members in product(*parts))
 
     def _canonical_of(self, size: int) -> Iterator[int]:
         """Yield at least one set of ``size`` of each canonical form."""

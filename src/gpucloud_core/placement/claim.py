@@ -1,0 +1,142 @@
+"""Claiming: decide on this process's view, bind in the database, give way when someone is faster.
+
+The claim succeeds only if the set is still free. A lost race refreshes the view and decides again,
+at most five times; then the database itself picks among the nodes that nobody else has locked.
+The number of statements depends on how many slices are asked for, never on the size of the fleet.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+from gpucloud_core.placement.choose import choose, scores_of
+from gpucloud_core.placement.fleet_image import FleetImage
+from gpucloud_core.placement.fleet_view import FleetView
+from gpucloud_core.placement.model import (
+    Claim,
+    NodeCapacity,
+    Place,
+    Placement,
+    PlacementRequest,
+    Reason,
+    Refusal,
+    RefusalCode,
+)
+from gpucloud_core.placement.ports import PlacementUnit
+
+__all__ = ["FleetView", "MakeClaim", "claim_all", "preview"]
+
+RETRIES: Final = 5
+_MASKS_ASKED: Final = 1024  # sets named in the statement of last resort, best first
+_SPARE_NODES: Final = 4  # locked beyond what is needed, in case one lacks CPUs or memory
+
+MakeClaim = Callable[[Place], Claim]
+
+
+async def preview(
+    unit: PlacementUnit, fleet: FleetView, request: PlacementRequest
+) -> Placement | Refusal:
+    """Decide without taking anything. The unit has made no claims of its own."""
+    await fleet.refresh(unit)
+    return choose(request, fleet.image)
+
+
+async def claim_all(
+    unit: PlacementUnit, fleet: FleetView, request: PlacementRequest, make_claim: MakeClaim
+) -> tuple[Claim, ...] | Refusal:
+    """Bind a place for every slice of ``request``, in this transaction, or none.
+
+    ``make_claim`` gives each place its ids; what the decision rested on is added here. Called
+    once per unit, before it claims anything else. After a refusal nothing is left bound: what a
+    batch had taken before it failed is given back.
+    """
+    batch = _Batch(unit, fleet, request, make_claim)
+    for _ in range(1 + RETRIES):
+        decision = await batch.decide()
+        if isinstance(decision, Refusal):
+            return await batch.give_up(decision)
+        if await batch.take(decision):
+            return tuple(batch.taken)
+    return await batch.last_resort()
+
+
+class _Batch:
+    """One call's own state: what it has taken, and its rows as only it can see them."""
+
+    def __init__(
+        self,
+        unit: PlacementUnit,
+        fleet: FleetView,
+        request: PlacementRequest,
+        make_claim: MakeClaim,
+    ) -> None:
+        self._unit = unit
+        self._fleet = fleet
+        self._request = request
+        self._make_claim = make_claim
+        self._places: list[Place] = []
+        self.taken: list[Claim] = []
+
+    @property
+    def _left(self) -> PlacementRequest:
+        return replace(self._request, count=self._request.count - len(self.taken))
+
+    async def decide(self) -> Placement | Refusal:
+        own = frozenset(place.node_id for place in self._places)
+        rows = await self._fleet.refresh(self._unit, own=own)
+        return self._choose(self._fleet.image, rows)
+
+    def _choose(self, image: FleetImage, rows: Sequence[NodeCapacity]) -> Placement | Refusal:
+        with image.scratch():
+            for row in rows:
+                image.put(row)
+            return choose(self._left, image, held=self._places)
+
+    async def take(self, decision: Placement) -> bool:
+        """Bind the places in turn; False at the first that someone else was faster at."""
+        for number, place in enumerate(decision.places):
+            claim = replace(self._make_claim(place), explanation=scores_of(decision, number))
+            if not await self._unit.fleet.take(claim):
+                return False
+            self._places.append(place)
+            self.taken.append(claim)
+        return True
+
+    async def last_resort(self) -> tuple[Claim, ...] | Refusal:
+        """Let the database pick among the nodes that no one else is busy with."""
+        rows = await self._unit.fleet.lowest(
+            pool=self._request.pool,
+            masks=self._masks(),
+            limit=self._request.count + len(self._places) + _SPARE_NODES,
+        )
+        decision = self._choose(self._fleet.image.of_rows(rows), ())
+        if isinstance(decision, Placement) and await self.take(decision):
+            return tuple(self.taken)
+        return await self.give_up(await self._why())
+
+    def _masks(self) -> list[int]:
+        """Return the sets that would do, best first, of every class in the pool."""
+        pool = self._fleet.image.pools.get(self._request.pool)
+        kinds = pool.open.values() if pool else ()
+        classes = {id(bucket.sets): bucket.sets for bucket in kinds if bucket.sets}
+        wanted: dict[int, None] = {}
+        for sets in classes.values():
+            for _, kind in sets.ranked(self._request.gpu_count):
+                wanted.update(dict.fromkeys(islice(sets.alike(kind), _MASKS_ASKED)))
+        return list(wanted)[:_MASKS_ASKED]
+
+    async def _why(self) -> Refusal:
+        decision = await self.decide()
+        if isinstance(decision, Refusal):
+            return decision
+        reason = Reason(
+            code=RefusalCode.SOLD_OUT,
+            detail="Others are claiming the last ones at this moment.",
+        )
+        return Refusal(reasons=(reason,), nearest="Try again in a few seconds.")
+
+    async def give_up(self, refusal: Refusal) -> Refusal:
+        for claim in reversed(self.taken):
+            await self._unit.fleet.give_back(replace(claim, released_at=claim.claimed_at))
+        return replace(refusal, fits_now=refusal.fits_now + len(self.taken))

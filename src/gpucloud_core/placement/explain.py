@@ -1,0 +1,70 @@
+"""Words for a decision, made from its stored figures when someone asks for them."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gpucloud_core.nodes.model import LinkClass
+from gpucloud_core.placement.model import Refusal
+from gpucloud_core.placement.sets import NVLINK_POINTS, PAIR_POINTS
+
+_LINK_WORDS: Final = {
+    PAIR_POINTS[LinkClass.SYS]: "across CPU sockets at worst",
+    PAIR_POINTS[LinkClass.NODE]: "through host bridges of one socket at worst",
+    PAIR_POINTS[LinkClass.PHB]: "through one PCIe host bridge at worst",
+    PAIR_POINTS[LinkClass.PXB]: "through several PCIe switches at worst",
+    PAIR_POINTS[LinkClass.PIX]: "through one PCIe switch",
+}
+
+
+def explain_placement(explanation: Mapping[str, int], *, gpu_count: int) -> tuple[str, ...]:
+    """Return why a slice stands where it does, one sentence a step of the decision.
+
+    ``explanation`` are the figures of its claim. One of an older release may lack figures; what is
+    missing is left out.
+    """
+    said = []
+    if (candidates := explanation.get("candidates")) is not None:
+        said.append(_candidates(candidates))
+    if gpu_count > 1 and (worst := explanation.get("worst_link")):
+        domains = explanation.get("numa_domains", 0)
+        said.append(f"Its GPUs reach each other {_link(worst)}{_domains(domains)}.")
+    if (loss := explanation.get("loss")) is not None:
+        said.append(_loss(loss, gpu_count, explanation.get("mix_weight", 0)))
+    said.append("Among equals, the node with the lowest id was taken.")
+    return tuple(said)
+
+
+def explain_refusal(refusal: Refusal) -> tuple[str, ...]:
+    """Return every reason of a refusal and the nearest thing that would fit, as sentences."""
+    nearest = (refusal.nearest,) if refusal.nearest else ()
+    return (*(reason.detail for reason in refusal.reasons), *nearest)
+
+
+def _candidates(count: int) -> str:
+    if count == 1:
+        return "One node could take it."
+    return f"{count} nodes could take it."
+
+
+def _link(points: int) -> str:
+    if points >= NVLINK_POINTS:
+        links = points // NVLINK_POINTS
+        return f"over {links} NVLink{'' if links == 1 else 's'} at least"
+    return _LINK_WORDS.get(points, "over their best links")
+
+
+def _domains(count: int) -> str:
+    if count == 1:
+        return ", in one NUMA domain"
+    return f", across {count} NUMA domains" if count else ""
+
+
+def _loss(loss: int, gpu_count: int, mix_weight: int) -> str:
+    if not mix_weight:
+        return "Of the places that good, it spoils the fewest launches to come."
+    tenths = loss * 10 // mix_weight
+    spare = f"{tenths // 10}.{tenths % 10}"
+    return (
+        f"Of the places that good, it costs launches to come the least: {spare} GPUs of what "
+        f"they could use, {gpu_count} of them its own."
+    )
