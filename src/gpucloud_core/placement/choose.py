@@ -111,8 +111,9 @@ def _near(request: PlacementRequest, image: FleetImage, near: Sequence[NodeId]) 
 
 
 def _lowest(entry: Ranked, ask: Ask, image: FleetImage) -> NodeId | None:
-    if entry.is_sure:
-        return entry.bucket.lowest()
+    lowest = entry.bucket.lowest()
+    if entry.is_sure or image.has_share(lowest, ask):
+        return lowest
     fitting = (node_id for node_id in entry.bucket.nodes if image.has_share(node_id, ask))
     return min(fitting, default=None)
 
