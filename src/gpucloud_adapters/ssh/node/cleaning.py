@@ -1,0 +1,122 @@
+"""Erasing what a slice leaves behind, and looking for it everywhere afterwards."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from gpucloud_adapters.ssh.node import container, disk, network
+from gpucloud_adapters.ssh.node.commands import Refused, ToolFailed, run
+from gpucloud_adapters.ssh.node.config import Config, Names
+from gpucloud_adapters.ssh.node.records import Records, Stage
+from gpucloud_core.nodes import wire
+from gpucloud_core.nodes.model import WipeEvidence
+
+_DISK_METHOD: Final = "overwrite-extents"
+_RESET_SECONDS: Final = 120.0
+
+
+def wipe(config: Config, asked: wire.GpusRequest) -> WipeEvidence:
+    """Overwrite the disk, clear the GPUs, and keep the proof; once done, say it again."""
+    records = Records(config)
+    with records.locked(asked.claim_id):
+        record = records.get(asked.claim_id)
+        if record and record.stage in (Stage.MADE, Stage.CUT_OFF):
+            raise Refused("still_there", "The slice is to be released first.")
+        if record and record.wiped and record.wiped.clean:
+            return record.wiped
+        evidence = _wipe(config, asked)
+        if record:
+            stage = Stage.WIPED if evidence.clean else record.stage
+            records.put(replace(record, stage=stage, wiped=evidence))
+            records.forget_old()
+    return evidence
+
+
+def _wipe(config: Config, asked: wire.GpusRequest) -> WipeEvidence:
+    names = Names(config, asked.claim_id)
+    if names.disk.exists():
+        disk_done = disk.overwrite(names.disk)
+    else:
+        disk_done = disk.Overwritten("there was no disk", (), clean=True)
+    log, wrong = [disk_done.log], []
+    if not disk_done.clean:
+        wrong.append("the disk does not read back as zeros")
+    for uuid in asked.gpu_uuids:
+        try:
+            log.append(_reset(config, uuid))
+        except ToolFailed as error:
+            log.append(error.detail)
+            wrong.append(f"{uuid} could not be reset")
+    wrong += _holders(config, asked.gpu_uuids)
+    if not wrong:
+        disk.forget(names)
+    return WipeEvidence(
+        claim_id=asked.claim_id,
+        method=_DISK_METHOD + ("+gpu-reset" if config.gpu_reset else ""),
+        device_serials=tuple(
+            config.gpus[uuid].serial for uuid in asked.gpu_uuids if uuid in config.gpus
+        ),
+        command_hash=hashlib.sha256("\n".join(log).encode()).hexdigest(),
+        random_reads=disk_done.reads,
+        at=datetime.now(UTC),
+        clean=not wrong,
+        detail="; ".join(wrong),
+    )
+
+
+def _reset(config: Config, uuid: str) -> str:
+    """Run the operator's reset command for one GPU, if there is one."""
+    argv = [uuid if word == "{gpu}" else word for word in config.gpu_reset]
+    return run(*argv, seconds=_RESET_SECONDS).decode(errors="replace") if argv else ""
+
+
+def verify_clean(config: Config, asked: wire.GpusRequest) -> wire.FoundAnswer:
+    """Look in every place where a slice leaves something."""
+    names = Names(config, asked.claim_id)
+    record = Records(config).get(asked.claim_id)
+    found: list[str] = []
+    if record and record.stage is not Stage.WIPED:
+        found.append(f"its record says {record.stage}")
+    if container.exists(names):
+        found.append("its container")
+    if names.netns.exists():
+        found.append("its network namespace")
+    if network.has_cable(names):
+        found.append("its cable")
+    found += [f"a mount at {path}" for path in disk.mounts() if asked.claim_id in path]
+    found += [f"{device} on its disk" for device in disk.loops(names.disk)]
+    found += [f"a folder {path}" for path in (names.kept, names.running) if path.exists()]
+    found += [f"a control group {path}" for path in _cgroups(names.cgroup)]
+    found += _holders(config, asked.gpu_uuids)
+    found += [
+        f"{uuid} is not where it was"
+        for uuid in asked.gpu_uuids
+        if uuid not in config.gpus or not config.gpus[uuid].is_there()
+    ]
+    return wire.FoundAnswer(found=tuple(found[: wire.WORDS_MAX]))
+
+
+def _cgroups(path: str) -> list[str]:
+    """Return the folders of a control group that still exist, in any hierarchy."""
+    roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
+    return [str(folder) for root in roots if (folder := root / path.lstrip("/")).is_dir()]
+
+
+def _holders(config: Config, uuids: Sequence[str]) -> list[str]:
+    """Name the processes of the node that have one of these GPUs open."""
+    paths = {
+        config.gpus[uuid].number: config.gpus[uuid].path for uuid in uuids if uuid in config.gpus
+    }
+    holders: list[str] = []
+    for process in Path("/proc").glob("[0-9]*") if paths else ():
+        try:
+            numbers = {each.stat().st_rdev for each in (process / "fd").iterdir()}
+        except OSError:
+            continue  # it ended while we looked
+        holders += [
+            f"process {process.name} has {paths[number]} open" for number in numbers & paths.keys()
+        ]
+    return holders
