@@ -5,11 +5,14 @@ runtime. The shape follows from the runtime, and a container never lands on a no
 bound to virtual machines.
 """
 
-from gpucloud_core.catalog.model import Runtime, Sku
+from gpucloud_core.catalog.model import Sku
 
 
-def pool_name(*, region: str, gpu_model: str, runtime: Runtime) -> str:
-    """Return the pool's name, such as ``eu-north/NVIDIA H200/container``."""
+def pool_name(*, region: str, gpu_model: str, runtime: str) -> str:
+    """Return the pool's name, such as ``eu-north/NVIDIA H200/container``.
+
+    ``runtime`` is a SKU's runtime, or a node's mode, which has the same names.
+    """
     return f"{region}/{gpu_model}/{runtime}"
 
 
