@@ -12,7 +12,8 @@ from gpucloud_core.catalog.model import OsImage, Sku
 from gpucloud_core.catalog.offers import AVAILABLE_MAX, Offer, offers
 from gpucloud_core.kernel.ids import SkuId
 from gpucloud_core.kernel.unit import Scope, Transactions
-from gpucloud_core.placement.claim import FleetView, availability
+from gpucloud_core.placement.choose import how_many
+from gpucloud_core.placement.fleet_view import FleetView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +26,14 @@ class ReadCatalog:
     async def __call__(self, *, actor: Actor) -> tuple[Offer, ...]:
         require(actor, Action.CATALOG_READ, tenant_id=actor.tenant_id)
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            await self.fleet.refresh(unit)
             skus = await unit.skus.find(active=True)
             prices = await unit.prices.find()
             available: dict[SkuId, dict[int, int]] = defaultdict(dict)
             for sku in skus:
                 for count in sku.allowed_gpu_counts:
                     wanted = placement_request(sku, _one(sku, count))
-                    available[sku.id][count] = await availability(
-                        unit, self.fleet, wanted, cap=AVAILABLE_MAX
-                    )
+                    available[sku.id][count] = how_many(wanted, self.fleet.image, cap=AVAILABLE_MAX)
             now = await unit.now()
         return offers(skus, prices, available, now)
 

@@ -8,7 +8,7 @@ from gpucloud_core.access.model import SshKey
 from gpucloud_core.allocations import errors
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.billing.amounts import in_words
-from gpucloud_core.billing.holds import AccountSuspended, InsufficientBalance
+from gpucloud_core.billing.books import AccountSuspended, InsufficientBalance
 from gpucloud_core.billing.model import Balance, Standing
 from gpucloud_core.catalog.model import OsImage, Sku
 from gpucloud_core.kernel.errors import DomainError, FieldError

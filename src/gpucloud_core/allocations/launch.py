@@ -46,7 +46,8 @@ from gpucloud_core.kernel.ids import (
 )
 from gpucloud_core.kernel.unit import Event, Scope, Transactions
 from gpucloud_core.metering.model import UsageSegment
-from gpucloud_core.placement.claim import FleetView, claim_all, preview
+from gpucloud_core.placement.claim import claim_all, preview
+from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.model import Claim, Place, PlacementRequest, Refusal
 from gpucloud_core.work.model import StepStatus, Task, TaskStatus
 
@@ -179,7 +180,7 @@ async def _read(
 
 def depletes_after(books: Books, hold: int, rate: int, now: datetime) -> datetime | None:
     """Return when the balance would be gone if this started now; None if it cannot start."""
-    if rate == 0 or holds.why_not(books, hold, now) is not None:
+    if rate == 0 or books.why_not(hold, now) is not None:
         return None
     tenant_id, imagined = books.account.tenant_id, AllocationId("alc_imagined")
     after = holds.held(
