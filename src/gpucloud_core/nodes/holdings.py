@@ -1,0 +1,259 @@
+"""What a node holds of ours, and what each verb does to it, as pure functions.
+
+A node without hardware (the simulated host, the memory driver) is a ``Holdings`` value and a shell
+that carries it out: a verb takes the old value and returns the new one, or refuses and changes
+nothing. Every verb may be repeated. What a slice leaves behind is held until it is wiped, so that
+"gone" and "clean" can never be mistaken for each other.
+
+The rules and the codes of refusal are those of the real node program (``gpucloud-node``); one
+contract suite holds all of them to it.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from gpucloud_core.kernel.ids import ClaimId
+from gpucloud_core.nodes.model import (
+    OwnedSlice,
+    SliceEvidence,
+    SliceSpec,
+    Topology,
+    WipeEvidence,
+)
+from gpucloud_core.nodes.wire_values import public_key
+
+REMEMBERED: Final = timedelta(days=30)
+"""How long a wiped slice is known, so that a late repetition does not bring it back."""
+
+
+class Refused(Exception):
+    """The node says no and changes nothing: a code and a sentence for the answer."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class Stage(StrEnum):
+    """How far a slice is in its life on the node."""
+
+    MADE = "made"  # it runs
+    CUT_OFF = "cut_off"  # still there, and nobody gets in
+    RELEASED = "released"  # gone, but for what it left behind
+    WIPED = "wiped"  # that too, with proof
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldSlice:
+    """What the node knows of one claim."""
+
+    spec: SliceSpec
+    stage: Stage
+    since: datetime  # when it was made; of a wiped one, when it was wiped
+    keys: tuple[str, ...] = ()  # "type base64", as let in
+    proof: WipeEvidence | None = None
+
+    @property
+    def exists(self) -> bool:
+        return self.stage in {Stage.MADE, Stage.CUT_OFF}
+
+    @property
+    def running(self) -> bool:
+        return self.stage is Stage.MADE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """Everything a node knows of ours, by claim. A value: verbs return a new one."""
+
+    records: Mapping[ClaimId, HeldSlice] = field(default_factory=dict)
+
+    @property
+    def slices(self) -> Mapping[ClaimId, HeldSlice]:
+        """Those that exist."""
+        return {claim_id: held for claim_id, held in self.records.items() if held.exists}
+
+    def put(self, held: HeldSlice) -> "Holdings":
+        return Holdings(records={**self.records, held.spec.claim_id: held})
+
+
+def provision(
+    holdings: Holdings, topology: Topology, spec: SliceSpec, *, now: datetime
+) -> Holdings:
+    """Return the holdings with the slice of ``spec`` in them, running and without keys.
+
+    The same request again changes nothing, not even its keys. A newer generation of the same
+    slice only moves its fence.
+
+    Raises:
+        Refused: stale_generation, not_wiped, unknown_gpu, gpu_in_use, address_in_use,
+            spec_changed or cut_off.
+    """
+    known = holdings.records.get(spec.claim_id)
+    if known and known.exists:
+        return holdings.put(_again(known, spec))
+    if known and spec.generation <= known.spec.generation:
+        raise Refused("stale_generation", "This claim was released meanwhile.")
+    if known and known.stage is Stage.RELEASED:
+        raise Refused("not_wiped", "What the claim left behind is not wiped yet.")
+    _check_free(holdings, topology, spec)
+    return holdings.put(HeldSlice(spec=spec, stage=Stage.MADE, since=now))
+
+
+def _again(known: HeldSlice, spec: SliceSpec) -> HeldSlice:
+    if spec.generation < known.spec.generation:
+        raise Refused("stale_generation", "A newer order for this claim is known.")
+    if replace(spec, generation=0) != replace(known.spec, generation=0):
+        raise Refused("spec_changed", "This claim was made as something else.")
+    if not known.running:
+        raise Refused("cut_off", "This slice was cut off and is to be released.")
+    return replace(known, spec=spec)
+
+
+def _check_free(holdings: Holdings, topology: Topology, spec: SliceSpec) -> None:
+    installed = {gpu.uuid for gpu in topology.gpus}
+    for uuid in spec.gpu_uuids:
+        if uuid not in installed:
+            raise Refused("unknown_gpu", f"{uuid} is not on this node.")
+    for claim_id, other in holdings.records.items():
+        if claim_id == spec.claim_id or other.stage is Stage.WIPED:
+            continue
+        if shared := set(spec.gpu_uuids) & set(other.spec.gpu_uuids):
+            raise Refused("gpu_in_use", f"{min(shared)} is held by {claim_id}.")
+        if (spec.ssh_host, spec.ssh_port) == (other.spec.ssh_host, other.spec.ssh_port):
+            address = f"{spec.ssh_host} port {spec.ssh_port}"
+            raise Refused("address_in_use", f"{address} is another slice's address.")
+
+
+def set_keys(holdings: Holdings, claim_id: ClaimId, keys: Sequence[str]) -> Holdings:
+    """Return the holdings with exactly ``keys`` let into the slice.
+
+    Raises:
+        Refused: not_found or cut_off.
+    """
+    held = holdings.slices.get(claim_id)
+    if held is None:
+        raise Refused("not_found", "There is no such slice on this node.")
+    if not held.running:
+        raise Refused("cut_off", "This slice was cut off.")
+    return holdings.put(replace(held, keys=tuple(public_key(key).line for key in keys)))
+
+
+def cut_off(holdings: Holdings, claim_id: ClaimId) -> Holdings:
+    """Return the holdings with the slice closed to its customer for good; absent is fine."""
+    held = holdings.slices.get(claim_id)
+    return holdings.put(replace(held, stage=Stage.CUT_OFF)) if held else holdings
+
+
+def release(holdings: Holdings, claim_id: ClaimId) -> Holdings:
+    """Return the holdings without the slice but with what it leaves behind; absent is fine."""
+    held = holdings.slices.get(claim_id)
+    return holdings.put(replace(held, stage=Stage.RELEASED, keys=())) if held else holdings
+
+
+def wipe(
+    holdings: Holdings,
+    topology: Topology,
+    claim_id: ClaimId,
+    gpu_uuids: Sequence[str],
+    *,
+    method: str,
+    now: datetime,
+) -> tuple[Holdings, WipeEvidence]:
+    """Return the holdings without what the claim left on ``gpu_uuids``, and the proof.
+
+    Once proven it is not done again: the same proof comes back.
+
+    Raises:
+        Refused: still_there, or gpu_in_use by another claim.
+    """
+    known = holdings.records.get(claim_id)
+    if known and known.exists:
+        raise Refused("still_there", "The slice is to be released first.")
+    if known and known.proof:
+        return holdings, known.proof
+    for other_id, other in holdings.slices.items():
+        if shared := set(gpu_uuids) & set(other.spec.gpu_uuids):
+            raise Refused("gpu_in_use", f"{min(shared)} is held by {other_id}.")
+    proof = _proof(topology, claim_id, gpu_uuids, method=method, at=now)
+    if known and proof.clean and set(known.spec.gpu_uuids) <= set(gpu_uuids):
+        wiped = replace(known, stage=Stage.WIPED, since=now, proof=proof)
+        holdings = _forget_old(holdings.put(wiped), now)
+    return holdings, proof
+
+
+def _forget_old(holdings: Holdings, now: datetime) -> Holdings:
+    return Holdings(
+        records={
+            claim_id: held
+            for claim_id, held in holdings.records.items()
+            if held.stage is not Stage.WIPED or now - held.since < REMEMBERED
+        }
+    )
+
+
+def _proof(
+    topology: Topology, claim_id: ClaimId, gpu_uuids: Sequence[str], *, method: str, at: datetime
+) -> WipeEvidence:
+    reached = {gpu.uuid: gpu.serial or gpu.uuid for gpu in topology.gpus if gpu.uuid in gpu_uuids}
+    missed = [uuid for uuid in gpu_uuids if uuid not in reached]
+    serials = tuple(reached.values())
+    output = f"{method} {claim_id} {' '.join(serials)}: every byte reads zero"
+    zeros = hashlib.sha256(bytes(4096)).hexdigest()
+    return WipeEvidence(
+        claim_id=claim_id,
+        method=method,
+        device_serials=serials,
+        command_hash=hashlib.sha256(output.encode()).hexdigest(),
+        random_reads=tuple((f"{serial} offset {_offset(serial)}", zeros) for serial in serials),
+        at=at,
+        clean=not missed,
+        detail=f"{missed[0]} is not on the node and could not be wiped" if missed else "",
+    )
+
+
+def _offset(serial: str) -> int:
+    return int.from_bytes(hashlib.sha256(serial.encode()).digest()[:5])
+
+
+def found(
+    holdings: Holdings, topology: Topology, claim_id: ClaimId, gpu_uuids: Sequence[str]
+) -> tuple[str, ...]:
+    """Return what of the claim is still on the node, in words; empty means clean."""
+    known = holdings.records.get(claim_id)
+    installed = {gpu.uuid for gpu in topology.gpus}
+    gone = tuple(f"{uuid} is not where it was" for uuid in gpu_uuids if uuid not in installed)
+    if known is None or known.stage is Stage.WIPED:
+        return gone
+    left = tuple(f"{uuid} is not wiped" for uuid in gpu_uuids if uuid in known.spec.gpu_uuids)
+    return (f"its record says {known.stage}", *left, *gone)
+
+
+def evidence(holdings: Holdings, topology: Topology, claim_id: ClaimId) -> SliceEvidence:
+    """Return what the node reads back about the slice, over the GPUs it has."""
+    held = holdings.slices.get(claim_id)
+    if held is None:
+        return SliceEvidence(exists=False)
+    if not held.running:
+        return SliceEvidence(exists=True, detail="The slice does not run.")
+    return SliceEvidence(
+        exists=True,
+        running=True,
+        ssh_ready=True,
+        gpu_uuids=tuple(gpu.uuid for gpu in topology.gpus if gpu.uuid in held.spec.gpu_uuids),
+        key_fingerprints=tuple(public_key(key).fingerprint for key in held.keys),
+        ssh_cidrs=held.spec.ssh_cidrs,
+    )
+
+
+def owned(holdings: Holdings) -> tuple[OwnedSlice, ...]:
+    """Return every slice that exists, by claim."""
+    return tuple(
+        OwnedSlice(claim_id=claim_id, allocation_id=held.spec.allocation_id, running=held.running)
+        for claim_id, held in sorted(holdings.slices.items())
+    )
