@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Final
 
 GRACE_SECONDS: Final = 4.0
@@ -87,7 +88,7 @@ def end_groups(groups: dict[int, int], grace_seconds: float = GRACE_SECONDS) -> 
     deadline = time.monotonic() + grace_seconds
     while left and time.monotonic() < deadline:
         time.sleep(0.05)
-        left = {pid: number for pid, number in left.items() if _signal(pid, 0)}
+        left = {pid: number for pid, number in left.items() if _lives(pid)}
     for pid in left:
         _signal(pid, signal.SIGKILL)
 
@@ -99,6 +100,25 @@ def _signal(group: int, number: int) -> bool:
     except (ProcessLookupError, PermissionError):  # macOS says the latter of a zombie
         return False
     return True
+
+
+def _lives(group: int) -> bool:
+    """Tell whether anybody in the group still runs; the dead that nobody buried do not count."""
+    if not _signal(group, 0):
+        return False
+    members = [_state_and_group(file) for file in Path("/proc").glob("[0-9]*/stat")]
+    if not members:
+        return True  # not Linux: the signal's word is all there is
+    return any(number == group and state not in {"Z", "X"} for state, number in members)
+
+
+def _state_and_group(stat: Path) -> tuple[str, int]:
+    """Return a process's state and process group. Source: proc_pid_stat(5), fields 3 and 5."""
+    try:
+        fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:  # ended meanwhile
+        return "X", 0
+    return fields[0], int(fields[2])
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ capability, to pass through the private folders above it.
 
 import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -269,15 +270,27 @@ def _binaries() -> Path:
 
 def _dress(postgres: Path) -> Dress:
     """Return how to start the server: as we are or, for root, the first way that works."""
-    if os.geteuid() != 0:
-        return Dress((), owner=os.geteuid())
-    for dress in DRESSES:
+    us = os.geteuid()
+    if us != 0 and _has_name(us):
+        return Dress((), owner=us)
+    # A user without a name, as containers have them, is not taken by initdb either; in a
+    # namespace of their own they are called nobody.
+    for dress in DRESSES if us == 0 else (replace(DRESSES[0], owner=us),):
         if _runs(dress, postgres):
             return dress
     raise NoPostgres(
-        "PostgreSQL does not run as root, and this system lets root neither make a user namespace "
-        "nor become nobody. Run gpucloud as an ordinary user, or set DATABASE_URL."
+        "PostgreSQL does not run as root or as a user without a name, and this system lets us "
+        "neither make a user namespace nor become nobody. Run gpucloud as an ordinary user, or "
+        "set DATABASE_URL."
     )
+
+
+def _has_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
 
 
 def _runs(dress: Dress, postgres: Path) -> bool:
