@@ -218,12 +218,16 @@ def _cores(cpulist: str) -> list[tuple[int, ...]]:
 
 def _runs(cpulist: str) -> list[range]:
     runs: list[range] = []
+    total = 0
     for part in cpulist.split(",") if cpulist else ():
         first, _, last = part.strip().partition("-")
         low, high = _number(first, cpulist), _number(last or first, cpulist)
         if high < low:
             raise CpuListInvalid(f"{cpulist[:80]!r} counts down.")
         runs.append(range(low, high + 1))
+        total += len(runs[-1])
+        if total > _CPU_MAX:
+            raise CpuListInvalid(f"{cpulist[:80]!r} names more CPUs than any machine has.")
     return runs
 
 
