@@ -17,6 +17,7 @@ for part in etc usr/local; do
     mkdir -p "$over/upper" "$over/work"
     mount -t overlay -o "lowerdir=/$part,upperdir=$over/upper,workdir=$over/work" over "/$part"
 done
+mount -t tmpfs -o mode=700 root /root
 mkdir -p "$folder/state"
 mount --bind "$folder/state" /run/state
 
@@ -27,7 +28,7 @@ mknod -m 666 null c 1 3; mknod -m 666 zero c 1 5; mknod -m 666 full c 1 7
 mknod -m 666 random c 1 8; mknod -m 666 urandom c 1 9; mknod -m 666 tty c 5 0
 mknod -m 660 loop-control c 10 237
 number=0
-while [ $number -lt 64 ]; do mknod -m 660 loop$number b 7 $number; number=$((number + 1)); done
+while [ $number -lt 32 ]; do mknod -m 660 loop$number b 7 $number; number=$((number + 1)); done
 number=0
 while [ $number -lt "$gpus" ]; do mknod -m 666 nvidia$number c 4001 $number; number=$((number + 1)); done
 mknod -m 666 nvidiactl c 4001 255

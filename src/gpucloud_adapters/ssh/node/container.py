@@ -1,8 +1,7 @@
 """A slice as a runc container: what its OCI configuration allows, and how it is asked about.
 
-Process 1 is the slice's SSH server. The slice has namespaces of its own (processes, mounts, IPC,
-names, users, control groups) and joins the network namespace made for it. Root in the slice is an
-ordinary user on the node; nobody in it can gain a capability.
+Process 1 is the slice's SSH server. The slice has namespaces of its own for everything there is
+one for. Root in the slice is an ordinary user on the node; nobody in it can gain a capability.
 """
 
 import json
@@ -70,8 +69,8 @@ def configuration(names: Names, record: Record, image: Image) -> dict[str, objec
         "linux": {
             "cgroupsPath": names.cgroup,
             "namespaces": [
-                *({"type": kind} for kind in ("pid", "mount", "ipc", "uts", "cgroup", "user")),
-                {"type": "network", "path": str(names.netns)},
+                {"type": kind}
+                for kind in ("pid", "mount", "ipc", "uts", "cgroup", "user", "network")
             ],
             "uidMappings": mapping,
             "gidMappings": mapping,
@@ -178,19 +177,29 @@ def _states(config: Config) -> Path:
     return folder
 
 
-def launch(names: Names, record: Record, image: Image) -> None:
-    """Start the container."""
+def create(names: Names, record: Record, image: Image) -> int:
+    """Make the container with nothing running in it yet; return the process that will be its first.
+
+    Raises:
+        Refused: runc cannot, in its own words.
+    """
     make_folder(names.bundle, 0o700)
     (names.bundle / "config.json").write_text(json.dumps(configuration(names, record, image)))
-    log = names.bundle / "runc.log"
+    log, pid = names.bundle / "runc.log", names.bundle / "pid"
     try:
         start(
             *("runc", "--root", str(_states(names.config)), "--log", str(log)),
-            *("run", "--detach", "--bundle", str(names.bundle), names.container),
+            *("create", "--bundle", str(names.bundle), "--pid-file", str(pid), names.container),
         )
     except ToolFailed as error:
         said = log.read_text(errors="replace")[-300:] if log.exists() else ""
         raise Refused("not_started", f"{error.detail}{' '.join(said.split())}") from error
+    return int(pid.read_text())
+
+
+def begin(names: Names) -> None:
+    """Start the first process of a container that is made and equipped."""
+    _runc(names, "start", names.container)
 
 
 def init_pid(names: Names) -> int | None:

@@ -1,9 +1,10 @@
-"""A slice's network: a namespace of its own, a cable to the node's bridge, and a packet filter.
+"""A slice's network: a cable to the node's bridge, and a packet filter.
 
-The filter lives in the slice's namespace, which the slice does not own: no process in it can
-change the rules or the address. Each allowed source is a rule of its own, so that what is read
-back is what was asked for, word for word. Bridge ports are isolated: slices do not see each
-other, only what the bridge leads to.
+The network namespace is the container's own, made by runc; the node equips it before the slice's
+first process starts. No process of the slice has a capability in it, so none can change the rules
+or the address. Each allowed source is a rule of its own, so that what is read back is what was
+asked for, word for word. Bridge ports are isolated: slices do not see each other, only what the
+bridge leads to.
 """
 
 import ctypes
@@ -35,8 +36,8 @@ class Filter:
     ssh_cidrs: tuple[str, ...]
 
 
-def raise_up(names: Names, spec: SliceSpec) -> None:
-    """Make the namespace, closed to everyone, with its address."""
+def raise_up(names: Names, spec: SliceSpec, pid: int) -> None:
+    """Equip the namespace of process ``pid``: its address, and a filter that lets nothing pass."""
     network = names.config.network
     try:
         address = ipaddress.ip_address(spec.ssh_host)
@@ -46,7 +47,7 @@ def raise_up(names: Names, spec: SliceSpec) -> None:
     here = ipaddress.ip_network(f"{network.gateway}/{network.prefix}", strict=False)
     if address not in here or address == gateway:
         raise Refused("address_not_here", f"{address} is not an address for slices of this node.")
-    run("ip", "netns", "add", names.short)
+    run("ip", "netns", "attach", names.short, str(pid))
     with inside(names):  # before the cable is there
         _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
         if address.version == 4:  # noqa: PLR2004  no second way in

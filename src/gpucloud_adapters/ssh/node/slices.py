@@ -120,8 +120,9 @@ def _make(names: Names, record: Record, image: Image) -> None:
     _equip_ssh(names, record)
     disk.make(names)
     disk.mount(names, record, image)
-    network.raise_up(names, record.spec)
-    container.launch(names, record, image)
+    pid = container.create(names, record, image)
+    network.raise_up(names, record.spec, pid)
+    container.begin(names)
 
 
 def _equip_ssh(names: Names, record: Record) -> None:
