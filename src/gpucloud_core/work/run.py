@@ -38,7 +38,8 @@ class Jitter(Protocol):
 class Actions(Protocol[U_contra]):
     """What one kind of task means. ``do`` and ``undo`` act outside; the rest is transactional."""
 
-    saga: Saga
+    @property
+    def saga(self) -> Saga: ...
 
     async def lock(self, unit: U_contra, task: Task) -> None:
         """Take the locks that come before the task's own, in the global order."""

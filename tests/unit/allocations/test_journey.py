@@ -1,0 +1,326 @@
+"""The whole journey on the memory adapters, in virtual time: every figure is exact."""
+
+from datetime import timedelta
+
+import pytest
+
+from gpucloud_adapters.memory.cloud import SKU, MemoryCloud
+from gpucloud_adapters.memory.node_driver import Fault, FaultKind
+from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.errors import (
+    NotCancellable,
+    NotReleasable,
+    QuotaExceeded,
+    SoldOut,
+    SshKeyRequired,
+)
+from gpucloud_core.allocations.lifecycle import PublicStatus
+from gpucloud_core.allocations.model import AllocationState, EndOfBalance
+from gpucloud_core.allocations.request import LaunchRequest
+from gpucloud_core.billing.books import InsufficientBalance
+from gpucloud_core.kernel.errors import ValidationFailed
+from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.kernel.unit import Scope
+from gpucloud_core.nodes.model import SlotState
+from gpucloud_core.work.model import TaskStatus
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada"
+DOLLAR = 1_000_000
+RATE = 3_290_000
+
+
+class Customer:
+    """A person with a key and money, and their cloud."""
+
+    def __init__(self, cloud: MemoryCloud, actor: Actor, key_id: str) -> None:
+        self.cloud, self.actor, self.key_id = cloud, actor, key_id
+
+    @classmethod
+    async def arrive(cls, *, dollars: int = 100, nodes: int = 1) -> "Customer":
+        cloud = await MemoryCloud.found(nodes=nodes)
+        actor = await cloud.sign_up("ada")
+        if dollars:
+            await cloud.give(actor, dollars * DOLLAR)
+        key = await cloud.add_key(actor, KEY)
+        return cls(cloud, actor, key.id)
+
+    def request(self, gpus: int = 1, **more: object) -> LaunchRequest:
+        keys = more.pop("ssh_key_ids", (self.key_id,))
+        return LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=keys, **more)  # type: ignore[arg-type]  # a test's shorthand
+
+    async def launch(self, gpus: int = 1, **more: object) -> AllocationId:
+        accepted = await self.cloud.launch(self.actor, self.request(gpus, **more))
+        return accepted.allocations[0][0]
+
+    async def state(self, allocation_id: AllocationId) -> AllocationState:
+        return (await self.cloud.read(self.actor, allocation_id)).allocation.state
+
+    async def nothing_was_made(self) -> bool:
+        async with self.cloud.transactions.begin(Scope.platform()) as unit:
+            rows = await unit.tasks.count() + await unit.allocations.count()
+            rows += await unit.claims.count() + await unit.holds.count()
+        return rows == 0
+
+    async def slots(self) -> set[SlotState]:
+        async with self.cloud.transactions.begin(Scope.platform()) as unit:
+            return {slot.state for slot in await unit.slots.find()}
+
+
+class TestJourney:
+    async def test_bills_the_closed_form_between_active_and_release(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch(2)
+        await ada.cloud.work()
+        assert await ada.state(allocation) is AllocationState.ACTIVE
+
+        await ada.cloud.pass_time(timedelta(minutes=83, seconds=7, microseconds=11))
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.work()
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        row = view.allocation
+        assert row.state is AllocationState.RELEASED
+        assert row.active_at is not None
+        assert row.billing_stopped_at is not None
+        elapsed = (row.billing_stopped_at - row.active_at) // timedelta(microseconds=1)
+        assert view.cost_micros == 2 * RATE * elapsed // 3_600_000_000
+        assert view.settled_micros == view.cost_micros, "usage = ledger, to the micro-unit"
+        balance = await ada.cloud.balance(ada.actor)
+        assert balance.posted_micros == 100 * DOLLAR - view.cost_micros
+        assert balance.held_micros == 0
+
+    async def test_keeps_one_hour_aside_and_returns_it(self) -> None:
+        ada = await Customer.arrive()
+
+        allocation = await ada.launch(4)
+
+        assert (await ada.cloud.balance(ada.actor)).held_micros == 4 * RATE
+        await ada.cloud.work()
+        await ada.cloud.release(ada.actor, allocation)
+        assert (await ada.cloud.balance(ada.actor)).held_micros == 0, "at once, not after the wipe"
+
+    async def test_gives_a_receipt_with_the_proof_of_the_wipe(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+        await ada.cloud.work()
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.work()
+
+        receipt = await ada.cloud.receipt(ada.actor, allocation)
+
+        wipe = receipt.allocation.receipt["wipe"]
+        assert isinstance(wipe, dict)
+        assert wipe["claim_id"] == receipt.allocation.claim_id
+        assert receipt.allocation.ended_at is not None
+        assert await ada.slots() == {SlotState.AVAILABLE}
+
+    async def test_stamps_each_key_with_when_it_was_read_back(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+        await ada.cloud.work()
+
+        keys = (await ada.cloud.read(ada.actor, allocation)).allocation.keys
+
+        assert [key.applied_at for key in keys] == [ada.cloud.clock.now()]
+
+    async def test_shows_a_placed_request_as_provisioning(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+
+        view = await ada.cloud.read(ada.actor, allocation)
+
+        assert view.allocation.state is AllocationState.REQUESTED
+        assert view.status is PublicStatus.PROVISIONING
+
+    async def test_launches_a_batch_under_one_task(self) -> None:
+        ada = await Customer.arrive()
+        accepted = await ada.cloud.launch(ada.actor, ada.request(2, count=3))
+        await ada.cloud.work()
+
+        view = await ada.cloud.read_task(ada.actor, accepted.task_id)
+
+        assert view.task.status is TaskStatus.SUCCEEDED
+        assert len(view.members) == len(view.allocations) == 3
+        masks = [allocation.mask for allocation in view.allocations]
+        assert sum(masks) == masks[0] | masks[1] | masks[2], "no slot twice"
+
+
+class TestRefusals:
+    async def test_sold_out_makes_no_task(self) -> None:
+        ada = await Customer.arrive()
+        await ada.launch(8)
+
+        with pytest.raises(SoldOut):
+            await ada.launch(1)
+
+    async def test_poor_makes_no_task_and_names_what_is_missing(self) -> None:
+        ada = await Customer.arrive(dollars=0)
+
+        with pytest.raises(InsufficientBalance, match=r"Add funds"):
+            await ada.launch(1)
+
+        assert await ada.nothing_was_made()
+
+    async def test_keyless_makes_no_task(self) -> None:
+        ada = await Customer.arrive()
+
+        with pytest.raises(SshKeyRequired):
+            await ada.launch(1, ssh_key_ids=())
+
+        assert await ada.nothing_was_made()
+
+    async def test_names_every_failing_check_at_once(self) -> None:
+        ada = await Customer.arrive(dollars=0)
+
+        with pytest.raises(SshKeyRequired) as refusal:
+            await ada.launch(1, ssh_key_ids=())
+
+        codes = {field.code for field in refusal.value.fields}
+        assert codes == {"ssh_key_required", "insufficient_balance"}
+
+    async def test_holds_a_tenant_to_its_quota(self) -> None:
+        ada = await Customer.arrive(dollars=1000, nodes=9)
+
+        with pytest.raises(QuotaExceeded):
+            await ada.launch(8, count=9)
+
+        assert await ada.nothing_was_made()
+
+    async def test_says_what_is_wrong_with_each_field(self) -> None:
+        ada = await Customer.arrive()
+
+        with pytest.raises(ValidationFailed) as refusal:
+            await ada.launch(0, count=99, name=" ", ttl_seconds=1)
+
+        places = {field.field for field in refusal.value.fields}
+        assert places == {"/gpu_count", "/count", "/name", "/ttl_seconds"}
+
+    async def test_quotes_the_same_verdict_as_the_launch(self) -> None:
+        ada = await Customer.arrive(dollars=3)
+
+        quote = await ada.cloud.quote(ada.actor, ada.request(1))
+
+        assert not quote.ok
+        assert [check.code for check in quote.checks if not check.ok] == ["balance"]
+        assert quote.hold_micros == quote.price_micros_per_hour == RATE
+        assert await ada.nothing_was_made()
+
+
+class TestFailures:
+    async def test_a_launch_that_fails_costs_nothing_and_leaves_nothing(self) -> None:
+        ada = await Customer.arrive()
+        ada.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.REFUSED_AFTER, times=9))
+        allocation = await ada.launch(2)
+
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.FAILED
+        assert view.allocation.failure_reason == "node_refused"
+        assert view.cost_micros == 0
+        balance = await ada.cloud.balance(ada.actor)
+        assert (balance.posted_micros, balance.held_micros) == (100 * DOLLAR, 0)
+        assert await ada.slots() == {SlotState.AVAILABLE}
+
+    async def test_an_answer_that_is_lost_is_read_back(self) -> None:
+        ada = await Customer.arrive()
+        ada.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.UNREACHABLE_AFTER))
+        allocation = await ada.launch()
+
+        await ada.cloud.pass_time(timedelta(minutes=1))
+
+        assert await ada.state(allocation) is AllocationState.ACTIVE
+
+    async def test_a_node_that_lies_about_its_work_is_found_out(self) -> None:
+        ada = await Customer.arrive()
+        ada.cloud.driver.plan(Fault(verb="set-keys", kind=FaultKind.PRETENDED, times=9))
+        allocation = await ada.launch()
+
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        assert await ada.state(allocation) is AllocationState.FAILED
+
+    async def test_a_wipe_without_proof_fences_the_capacity_and_stops_the_meter(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+        await ada.cloud.work()
+        ada.cloud.driver.plan(Fault(verb="wipe", kind=FaultKind.REFUSED_BEFORE, times=9))
+        await ada.cloud.release(ada.actor, allocation)
+        cost = (await ada.cloud.read(ada.actor, allocation)).cost_micros
+
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.RELEASE_FAILED
+        assert view.allocation.release_failed_reason == "release_failed"
+        assert view.cost_micros == cost
+        assert SlotState.CLEANUP_BLOCKED in await ada.slots()
+
+    async def test_a_failed_release_can_be_retried(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+        await ada.cloud.work()
+        ada.cloud.driver.plan(Fault(verb="wipe", kind=FaultKind.REFUSED_BEFORE, times=6))
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        assert await ada.state(allocation) is AllocationState.RELEASED
+        assert await ada.slots() == {SlotState.AVAILABLE}
+
+
+class TestEndings:
+    async def test_a_cancelled_launch_costs_nothing_and_leaves_nothing(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+
+        await ada.cloud.cancel(ada.actor, allocation)
+        await ada.cloud.work()
+
+        assert await ada.state(allocation) is AllocationState.CANCELLED
+        assert (await ada.cloud.balance(ada.actor)).available_micros == 100 * DOLLAR
+        assert await ada.slots() == {SlotState.AVAILABLE}
+
+    async def test_an_active_one_is_released_not_cancelled(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+        with pytest.raises(NotReleasable):
+            await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.work()
+
+        with pytest.raises(NotCancellable):
+            await ada.cloud.cancel(ada.actor, allocation)
+
+    async def test_its_time_to_live_ends_it(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch(ttl_seconds=3600)
+
+        await ada.cloud.pass_time(timedelta(hours=2))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.RELEASED
+        assert view.cost_micros == RATE
+
+    async def test_the_end_of_the_money_ends_it_and_never_overdraws(self) -> None:
+        ada = await Customer.arrive(dollars=10)
+        allocation = await ada.launch()
+
+        await ada.cloud.pass_time(timedelta(hours=12))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.RELEASED
+        balance = await ada.cloud.balance(ada.actor)
+        assert balance.posted_micros == 10 * DOLLAR - view.cost_micros
+        assert 0 <= balance.posted_micros - RATE <= 1, "the reserve came back, the rest is spent"
+
+    async def test_may_run_on_its_reserve_until_that_is_spent(self) -> None:
+        ada = await Customer.arrive(dollars=10)
+        allocation = await ada.launch(end_of_balance=EndOfBalance.RUN_ON_RESERVE)
+
+        await ada.cloud.pass_time(timedelta(hours=12))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.RELEASED
+        assert 0 <= 10 * DOLLAR - view.cost_micros <= 1
