@@ -116,7 +116,10 @@ class QuoteRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """The price of a launch and everything that was checked. ``submit`` empty draws no button."""
+    """The price of a launch and everything that was checked.
+
+    The button says ``submit`` and sends ``go`` with the wizard's form.
+    """
 
     total: str
     per: str
@@ -125,7 +128,8 @@ class Quote:
     rows: tuple[QuoteRow, ...]
     checks: tuple[CheckRow, ...]
     checks_note: str
-    submit: str = ""
+    submit: str
+    go: str
     submit_note: str = ""
 
 

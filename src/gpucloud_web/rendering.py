@@ -76,18 +76,14 @@ class Renderer:
 
     Attributes:
         form_targets: origins besides ours that a form may end at (the payment provider's page).
-        simulated: hardware and payments are simulated; every page says so.
     """
 
     env: Environment
     form_targets: tuple[str, ...] = ()
-    simulated: bool = False
 
     @classmethod
-    def of(
-        cls, assets: Assets, *, form_targets: tuple[str, ...] = (), simulated: bool = False
-    ) -> "Renderer":
-        return cls(env=environment(assets), form_targets=form_targets, simulated=simulated)
+    def of(cls, assets: Assets, *, form_targets: tuple[str, ...] = ()) -> "Renderer":
+        return cls(env=environment(assets), form_targets=form_targets)
 
     def page(self, template: str, *, frame: Frame, page: object, shell: Shell | None = None) -> str:
         """Return the HTML of a whole page."""

@@ -43,6 +43,7 @@ STATUS: Final[Mapping[str, Mapping[str, Look]]] = {
         "restarting": _look("busy", "rotate-clockwise", "Restarting", "same place, keys and disk"),
         "unwinding": _look("busy", "arrow-back-up", "Undoing", "not billed"),
         "cancelling": _look("busy", "player-stop", "Cancelling", "stops at the next step boundary"),
+        "failing": _look("busy", "arrow-back-up", "Failing", "being undone; nothing charged"),
         "releasing": _look("busy", "eraser", "Releasing", "billing stopped"),
         "released": _look("idle", "square-rounded-check", "Released", "receipt ready"),
         "cancelled": _look("idle", "ban", "Cancelled", "nothing charged"),

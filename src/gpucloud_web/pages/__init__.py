@@ -1,0 +1,1 @@
+"""Pages: a handler parses, calls use cases, and hands its template one frozen view row."""

@@ -1,0 +1,196 @@
+"""View rows of a person's own things: signing in, SSH keys, the account and its sessions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from gpucloud_core.access.model import Actor, Session, SessionKind, SshKey
+from gpucloud_core.access.projects import Me
+from gpucloud_web import formats
+from gpucloud_web.components import Consequence, Fact, FieldFault
+from gpucloud_web.shell import ROLE_NAMES, role_words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInPage:
+    """All that ``access/login.html`` may know.
+
+    Attributes:
+        tab: ``personal`` or ``work``.
+        making: the form makes an account instead of opening one.
+    """
+
+    tab: str
+    making: bool
+    username: str
+    email: str
+    next: str
+    errors: tuple[FieldFault, ...]
+    error_title: str
+    faults: Mapping[str, str]
+    signed_out: bool
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        tab: str = "personal",
+        making: bool = False,
+        username: str = "",
+        email: str = "",
+        next_address: str = "",
+        errors: Sequence[FieldFault] = (),
+        signed_out: bool = False,
+    ) -> "SignInPage":
+        return cls(
+            tab=tab,
+            making=making,
+            username=username,
+            email=email,
+            next=next_address,
+            errors=tuple(errors),
+            error_title="No account was made." if making else "Not signed in.",
+            faults={fault.field: fault.text for fault in errors if fault.field},
+            signed_out=signed_out,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    id: str
+    name: str
+    type: str
+    fingerprint: str
+    comment: str
+    added: formats.Moment
+    delete_href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysPage:
+    """All that ``access/ssh_keys.html`` may know."""
+
+    keys: tuple[KeyRow, ...]
+    name: str
+    public_key: str
+    next: str
+    errors: tuple[FieldFault, ...]
+    faults: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        keys: Sequence[SshKey],
+        *,
+        now: datetime,
+        zone: tzinfo,
+        name: str = "",
+        public_key: str = "",
+        next_address: str = "",
+        errors: Sequence[FieldFault] = (),
+    ) -> "KeysPage":
+        return cls(
+            keys=tuple(
+                KeyRow(
+                    id=key.id,
+                    name=key.name,
+                    type=key.type,
+                    fingerprint=key.fingerprint,
+                    comment=key.comment,
+                    added=formats.moment(key.created_at, now, zone),
+                    delete_href=f"/access/ssh-keys/{key.id}/delete",
+                )
+                for key in keys
+            ),
+            name=name,
+            public_key=public_key,
+            next=next_address,
+            errors=tuple(errors),
+            faults={fault.field: fault.text for fault in errors if fault.field},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyDeletePage:
+    """All that ``access/ssh_key_delete.html`` may know."""
+
+    title: str
+    action: str
+    verb: str
+    back: str
+    points: tuple[Consequence, ...]
+
+    @classmethod
+    def of(cls, key: SshKey) -> "KeyDeletePage":
+        return cls(
+            title=f"Delete the key “{key.name}”?",
+            action=f"/access/ssh-keys/{key.id}/delete",
+            verb="Delete key",
+            back="/access/ssh-keys",
+            points=(
+                Consequence(icon="key", text="It can no longer be chosen for new launches."),
+                Consequence(
+                    icon="server-2", text="Workloads that were given it keep it until they end."
+                ),
+                Consequence(icon="arrow-back-up", text="You can add the same key again."),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRow:
+    id: str
+    state: str
+    what: str
+    where: str
+    seen: formats.Moment
+    ends: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPage:
+    """All that ``access/account.html`` may know."""
+
+    username: str
+    facts: tuple[Fact, ...]
+    tenants: tuple[Fact, ...]
+    sessions: tuple[SessionRow, ...]
+
+    @classmethod
+    def of(
+        cls, me: Me, actor: Actor, sessions: Sequence[Session], *, now: datetime, zone: tzinfo
+    ) -> "AccountPage":
+        return cls(
+            username=me.user.username,
+            facts=(
+                Fact(label="Username", value=me.user.username),
+                Fact(label="E-mail", value=me.user.email or "none given"),
+                Fact(label="Role", value=role_words(actor)),
+                Fact(label="Member since", value=formats.day_time(me.user.created_at, zone)),
+                Fact(label="Times are shown in", value=str(zone)),
+            ),
+            tenants=tuple(
+                Fact(
+                    label=mine.tenant.name,
+                    value=f"{ROLE_NAMES[mine.role]} · {mine.tenant.kind}"
+                    + (" · here now" if mine.tenant.id == actor.tenant_id else ""),
+                )
+                for mine in me.tenants
+            ),
+            sessions=tuple(_session(one, actor, now, zone) for one in sessions),
+        )
+
+
+def _session(session: Session, actor: Actor, now: datetime, zone: tzinfo) -> SessionRow:
+    current = session.id == actor.session_id
+    agent = session.user_agent or "unknown program"
+    return SessionRow(
+        id=session.id,
+        state="current" if current else "active",
+        what=agent if session.kind is SessionKind.BROWSER else f"API: {agent}",
+        where=session.ip or formats.UNKNOWN,
+        seen=formats.moment(session.last_seen_at, now, zone),
+        ends=formats.short_time(session.ends_at, now, zone),
+        current=current,
+    )

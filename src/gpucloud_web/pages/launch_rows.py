@@ -1,0 +1,403 @@
+"""View rows of the launch wizard: the step at hand, the quote beside it, every check."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from typing import Final
+
+from gpucloud_core.access.model import SshKey
+from gpucloud_core.allocations.checks import Check
+from gpucloud_core.allocations.launch import Quote as LaunchQuote
+from gpucloud_core.allocations.model import EndOfBalance
+from gpucloud_core.catalog.model import OsImage
+from gpucloud_core.catalog.offers import Offer
+from gpucloud_web import formats
+from gpucloud_web.components import (
+    CheckRow,
+    Choice,
+    Fact,
+    FieldFault,
+    OptionCard,
+    Quote,
+    QuoteRow,
+    WizardStep,
+)
+from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.catalog_rows import SHAPES, free_words, is_sold_out
+from gpucloud_web.pages.launch_draft import STEPS, Draft
+
+_CHECKS: Final[Mapping[str, tuple[str, str, str, str]]] = {
+    # code: title when it holds, when it fails, where to mend it, the link's words
+    "sku": ("Hardware", "Not in the catalog", "hardware", "Choose hardware"),
+    "gpu_count": ("Size", "Size is not sold", "capacity", "Choose a size"),
+    "image": ("Image", "Image does not run here", "image", "Choose an image"),
+    "ssh_key": ("SSH key", "No SSH key chosen", "access", "Choose a key"),
+    "ssh_key_known": ("SSH key", "An SSH key is gone", "access", "Choose keys again"),
+    "standing": ("Account", "Launches are suspended", "", ""),
+    "quota": ("Quota", "Over the GPU quota", "capacity", "Choose fewer GPUs"),
+    "balance": (
+        "Balance covers the hold",
+        "Balance does not cover the hold",
+        "billing",
+        "Add funds",
+    ),
+    "capacity": ("Capacity and topology", "Nothing free fits", "capacity", "Change the size"),
+}
+
+_FIELDS: Final[Mapping[str, tuple[str, str]]] = {
+    # JSON pointer's first part: the input's name and its step
+    "sku": ("sku", "hardware"),
+    "gpu_count": ("gpu_count", "capacity"),
+    "count": ("count", "capacity"),
+    "image_id": ("image", "image"),
+    "ssh_key_ids": ("keys", "access"),
+    "name": ("name", "review"),
+    "ttl_seconds": ("hours", "review"),
+}
+
+_PLANS: Final = {
+    EndOfBalance.RELEASE: (
+        "Release at once",
+        "When the balance reaches zero it is released and the reserve returns to you.",
+    ),
+    EndOfBalance.RUN_ON_RESERVE: (
+        "Run on the reserve",
+        "It goes on until the reserve of this launch is spent, then it is released.",
+    ),
+}
+
+
+def field_of(pointer: str) -> tuple[str, str]:
+    """Return the input and the step that a JSON pointer of the launch belongs to."""
+    parts = pointer.strip("/").split("/")
+    if parts[0] == "network":
+        return ("ports" if len(parts) > 1 and parts[1] == "inbound" else "ssh_cidrs", "network")
+    return _FIELDS.get(parts[0], ("", ""))
+
+
+def completed(
+    draft: Draft,
+    offers: Sequence[Offer],
+    images: Sequence[OsImage],
+    keys: Sequence[SshKey],
+    image_ids: Mapping[str, Sequence[str]],
+) -> Draft:
+    """Fill in what has one answer: the smallest free size, the first image, the only key."""
+    offer = next((one for one in offers if one.sku == draft.sku), None)
+    if offer is None:
+        return replace(draft, sku="", gpu_count="", image="") if draft.sku else draft
+    if not draft.gpu_count:
+        free = [count for count in offer.allowed_gpu_counts if offer.available[str(count)]]
+        smallest = (free or list(offer.allowed_gpu_counts) or [0])[0]
+        draft = replace(draft, gpu_count=str(smallest))
+    known = {image.id for image in images}
+    offered = [one for one in image_ids.get(offer.sku, ()) if one in known]
+    if not draft.image and offered:
+        draft = replace(draft, image=offered[0])
+    if not draft.keys and "access" not in draft.seen and len(keys) == 1:
+        draft = replace(draft, keys=(keys[0].id,))
+    return draft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPage:
+    """All that ``launch/index.html`` and its steps may know."""
+
+    step: str
+    title: str
+    steps: tuple[WizardStep, ...]
+    draft: str
+    idempotency_key: str
+    errors: tuple[FieldFault, ...]
+    error_title: str
+    faults: Mapping[str, str]
+    back: str
+    back_title: str
+    next_title: str
+    next: str
+    quote: Quote
+    project: str
+    hardware: tuple[OptionCard, ...]
+    sizes: tuple[OptionCard, ...]
+    sizes_note: str
+    as_of: str
+    count: str
+    spread: bool
+    images: tuple[OptionCard, ...]
+    ssh_cidrs: str
+    ports: str
+    keys: tuple[Choice, ...]
+    name: str
+    plans: tuple[OptionCard, ...]
+    hours: str
+    review: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """What the wizard offers to choose from, read for one visit."""
+
+    offers: Sequence[Offer]
+    images: Sequence[OsImage]
+    image_ids: Mapping[str, Sequence[str]]  # by SKU
+    keys: Sequence[SshKey]
+    project: str
+    now: datetime
+    zone: tzinfo
+
+    def offer(self, sku: str) -> Offer | None:
+        return next((one for one in self.offers if one.sku == sku), None)
+
+
+def launch_page(
+    draft: Draft,
+    shelf: Shelf,
+    *,
+    step: str,
+    quote: LaunchQuote | None,
+    errors: Sequence[FieldFault] = (),
+    error_title: str = "Not launched; nothing was charged.",
+    idempotency_key: str = "",
+) -> LaunchPage:
+    """Return the page of one step."""
+    names = list(STEPS)
+    at = names.index(step)
+    following = names[at + 1] if at + 1 < len(names) else ""
+    offer = shelf.offer(draft.sku)
+    return LaunchPage(
+        step=step,
+        title=STEPS[step],
+        steps=_steps(draft, shelf, step),
+        draft=draft.cookie(),
+        idempotency_key=idempotency_key,
+        errors=tuple(errors),
+        error_title=error_title,
+        faults={fault.field: fault.text for fault in errors if fault.field},
+        back=address("/launch", step=names[at - 1]) if at else "",
+        back_title=STEPS[names[at - 1]] if at else "",
+        next_title=STEPS[following] if following else "",
+        next=following,
+        quote=quote_panel(draft, quote, shelf, step),
+        project=shelf.project,
+        hardware=_hardware(draft, shelf.offers),
+        sizes=_sizes(draft, offer),
+        sizes_note=_sizes_note(offer),
+        as_of=formats.clock_time(offer.as_of if offer else shelf.now, shelf.zone),
+        count=draft.count,
+        spread=bool(draft.spread),
+        images=_images(draft, shelf),
+        ssh_cidrs=draft.ssh_cidrs,
+        ports=draft.ports,
+        keys=tuple(
+            Choice(
+                value=key.id,
+                text=key.name,
+                note=f"{key.type} · {key.fingerprint}",
+                selected=key.id in draft.keys,
+            )
+            for key in shelf.keys
+        ),
+        name=draft.name,
+        plans=tuple(
+            OptionCard(
+                value=plan.value,
+                big="",
+                strong=words,
+                text=text,
+                chosen=plan.value == draft.end_of_balance,
+            )
+            for plan, (words, text) in _PLANS.items()
+        ),
+        hours=draft.hours,
+        review=_review(draft, shelf),
+    )
+
+
+def _steps(draft: Draft, shelf: Shelf, here: str) -> tuple[WizardStep, ...]:
+    notes = _notes(draft, shelf)
+    return tuple(
+        WizardStep(
+            number=number,
+            title=title,
+            note=notes[name],
+            href=address("/launch", step=name),
+            state="now" if name == here else ("done" if name in draft.seen else "todo"),
+        )
+        for number, (name, title) in enumerate(STEPS.items(), start=1)
+    )
+
+
+def _notes(draft: Draft, shelf: Shelf) -> dict[str, str]:
+    offer = shelf.offer(draft.sku)
+    image = next((one for one in shelf.images if one.id == draft.image), None)
+    chosen = len([key for key in shelf.keys if key.id in draft.keys])
+    size = formats.counted(int(draft.gpu_count), "GPU") if draft.gpu_count.isdigit() else ""
+    return {
+        "hardware": offer.display_name if offer else "",
+        "capacity": f"{size} × {draft.count}" if size else "",
+        "image": f"{image.name} {image.version}" if image else "",
+        "network": "limited SSH" if draft.ssh_cidrs else "public SSH",
+        "access": formats.counted(chosen, "key") if chosen else "no key yet",
+        "review": "",
+    }
+
+
+def _hardware(draft: Draft, offers: Sequence[Offer]) -> tuple[OptionCard, ...]:
+    return tuple(
+        OptionCard(
+            value=offer.sku,
+            big=offer.display_name,
+            strong=formats.unit_price(offer.price_micros_per_gpu_hour, offer.currency),
+            text=f"{offer.vendor} · {SHAPES[offer.shape]} · {offer.region} · "
+            + free_words(max(offer.available.values(), default=0), 1),
+            chosen=offer.sku == draft.sku,
+            off=is_sold_out(offer),
+            off_text="Unavailable: nothing of it is free just now.",
+        )
+        for offer in offers
+    )
+
+
+def _sizes(draft: Draft, offer: Offer | None) -> tuple[OptionCard, ...]:
+    if offer is None:
+        return ()
+    return tuple(
+        OptionCard(
+            value=str(count),
+            big=str(count),
+            strong=formats.hourly(offer.price_micros_per_gpu_hour * count, offer.currency)
+            if free
+            else "Unavailable",
+            text=free_words(free, count),
+            chosen=str(count) == draft.gpu_count,
+            off=not free,
+            off_text="No node has a set of this size free.",
+        )
+        for count in offer.allowed_gpu_counts
+        for free in (offer.available[str(count)],)
+    )
+
+
+def _sizes_note(offer: Offer | None) -> str:
+    if offer is None:
+        return ""
+    sold = offer.allowed_gpu_counts
+    missing = [count for count in range(1, max(sold, default=0)) if count not in sold]
+    if not missing:
+        return ""
+    listed = ", ".join(map(str, missing[:-1]))
+    words = f"{listed} and {missing[-1]}" if listed else str(missing[-1])
+    verb = "are" if len(missing) > 1 else "is"
+    return f"{words} {verb} not offered: the GPUs of a set have to fit one node's topology."
+
+
+def _images(draft: Draft, shelf: Shelf) -> tuple[OptionCard, ...]:
+    offered = shelf.image_ids.get(draft.sku, ())
+    return tuple(
+        OptionCard(
+            value=image.id,
+            big=image.name,
+            strong=image.version,
+            text=image.summary or f"you sign in as {image.username}",
+            chosen=image.id == draft.image,
+        )
+        for image in shelf.images
+        if image.id in offered
+    )
+
+
+def _review(draft: Draft, shelf: Shelf) -> tuple[Fact, ...]:
+    offer = shelf.offer(draft.sku)
+    image = next((one for one in shelf.images if one.id == draft.image), None)
+    names = ", ".join(key.name for key in shelf.keys if key.id in draft.keys)
+    price = formats.unit_price(offer.price_micros_per_gpu_hour, offer.currency) if offer else ""
+    spread = ", each on its own node" if draft.spread else ""
+    return (
+        Fact(label="Project", value=shelf.project),
+        Fact(label="Hardware", value=offer.display_name if offer else "not chosen"),
+        Fact(label="Size", value=f"{draft.gpu_count or '0'} GPUs × {draft.count}{spread}"),
+        Fact(label="Price", value=price or formats.UNKNOWN),
+        Fact(label="Image", value=f"{image.name} {image.version}" if image else "not chosen"),
+        Fact(label="SSH from", value=" ".join(draft.ssh_cidrs.split()) or "anywhere"),
+        Fact(label="Other ports", value="; ".join(draft.ports.splitlines()) or "closed"),
+        Fact(label="SSH keys", value=names or "none chosen"),
+        Fact(label="Tax", value="none on usage; any is shown when you add funds"),
+    )
+
+
+def quote_panel(draft: Draft, quote: LaunchQuote | None, shelf: Shelf, step: str) -> Quote:
+    """Return the quote; before anything is chosen it says what is missing."""
+    last = step == "review"
+    count = int(draft.count) if draft.count.isdigit() else 1
+    submit = f"Launch {formats.counted(count, 'workload')}" if last else "Review"
+    go = "launch" if last else "review"
+    if quote is None:
+        return Quote(
+            total=formats.UNKNOWN,
+            per="",
+            about="Choose hardware and the price appears here.",
+            as_of=formats.clock_time(shelf.now, shelf.zone),
+            rows=(),
+            checks=(),
+            checks_note="appear with the price",
+            submit=submit,
+            go=go,
+        )
+    rate, currency = quote.price_micros_per_hour, quote.currency
+    before = quote.balance.burn_rate_micros_per_hour
+    gpus = int(draft.gpu_count or 0) * count if draft.gpu_count.isdigit() else 0
+    unit = formats.amount(rate // gpus, currency, places=4) if gpus else ""
+    failed = sum(1 for check in quote.checks if not check.ok)
+    passed = len(quote.checks) - failed
+    return Quote(
+        total=formats.amount(rate, currency),
+        per="/h",
+        about=f"{formats.daily(rate, currency)} · {formats.counted(gpus, 'GPU')} × {unit}",
+        as_of=formats.clock_time(quote.as_of, shelf.zone),
+        rows=(
+            QuoteRow(label="Hold now", value=formats.amount(quote.hold_micros, currency)),
+            QuoteRow(
+                label="Burn rate after",
+                before=formats.hourly(before, currency) if before else "",
+                value=formats.hourly(before + rate, currency),
+            ),
+            QuoteRow(
+                label="Runway after",
+                before=_left(quote.balance.depletes_at, quote.as_of),
+                value=_left(quote.depletes_at, quote.as_of) or formats.UNKNOWN,
+            ),
+            QuoteRow(
+                label="At zero balance",
+                value=_PLANS[draft.request().end_of_balance][0].lower(),
+            ),
+        ),
+        checks=tuple(check_row(check) for check in sorted(quote.checks, key=lambda one: one.ok)),
+        checks_note=f"{failed} to fix, {passed} passed" if failed else f"all {passed} passed",
+        submit=submit,
+        go=go,
+        submit_note="Billed only once active." if last else "Nothing is launched before Review.",
+    )
+
+
+def _left(depletes_at: datetime | None, now: datetime) -> str:
+    return formats.span(now, depletes_at) if depletes_at else ""
+
+
+def check_row(check: Check) -> CheckRow:
+    """Return a check with its remedy."""
+    good, bad, where, link = _CHECKS[check.code]
+    if check.ok:
+        return CheckRow(state="ok", title=good, text=check.detail)
+    href = "/billing#add-funds" if where == "billing" else address("/launch", step=where)
+    return CheckRow(
+        state="failed", title=bad, text=check.detail, href=href, link=link if where else ""
+    )
+
+
+def faults_of(checks: Sequence[Check]) -> tuple[FieldFault, ...]:
+    """Return every failing check as a line of the summary above the form."""
+    return tuple(
+        FieldFault(field=field_of(check.field)[0], text=f"{_CHECKS[check.code][1]}: {check.detail}")
+        for check in checks
+        if not check.ok
+    )

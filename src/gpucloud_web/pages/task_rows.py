@@ -1,0 +1,302 @@
+"""View rows of a task: every step with its time and what is usual, the verdict, what is next."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Final
+
+from gpucloud_core.allocations.model import Allocation
+from gpucloud_core.allocations.queries import TaskView
+from gpucloud_core.allocations.reasons import REASONS
+from gpucloud_core.kernel.rows import Page
+from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
+from gpucloud_web import formats
+from gpucloud_web.components import Fact, LogLine, TimelineRow
+from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.workload_rows import hardware
+
+KINDS: Final = {
+    "provision": "Launch",
+    "release": "Release",
+    "restart": "Restart",
+    "batch": "Launch",
+}
+_MOVING: Final = {TaskStatus.QUEUED, TaskStatus.RUNNING}
+_WARNINGS: Final = ("retry", "fail", "undo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The overall answer in a sentence, and one next action."""
+
+    tone: str
+    icon: str
+    strong: str
+    text: str
+    action: str = ""
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRow:
+    """One machine of a batch."""
+
+    name: str
+    href: str
+    task_href: str
+    status: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPage:
+    """All that ``tasks/detail.html`` may know."""
+
+    id: str
+    title: str
+    status: str
+    status_words: str
+    about: str
+    subject: str
+    subject_href: str
+    verdict: Verdict
+    steps: tuple[TimelineRow, ...]
+    elapsed: str
+    members: tuple[MemberRow, ...]
+    money: tuple[Fact, ...]
+    billed_words: str
+    hardware: tuple[Fact, ...]
+    events: tuple[LogLine, ...]
+    older: str
+    cancel_href: str
+    is_moving: bool
+    wait_command: str
+
+    @classmethod
+    def of(
+        cls,
+        view: TaskView,
+        *,
+        events: Page[TaskEvent],
+        names: Mapping[str, str],
+        zone: tzinfo,
+        may_cancel: bool,
+    ) -> "TaskPage":
+        task, now = view.task, view.as_of
+        first = view.allocations[0] if view.allocations else None
+        moving = task.status in _MOVING
+        subject = _subject(view)
+        alone = first is not None and len(view.allocations) == 1
+        href = f"/workloads/{first.id}" if first and alone else "/workloads"
+        cancellable = moving and task.kind == "provision" and task.cancel_requested_at is None
+        return cls(
+            id=task.id,
+            title=f"{KINDS.get(task.kind, task.kind.capitalize())} {subject}",
+            status=task.status,
+            status_words=_status_words(task),
+            about=f"started {formats.short_time(task.started_at or task.created_at, now, zone)}",
+            subject=subject,
+            subject_href=href,
+            verdict=verdict(view, now),
+            steps=tuple(_step(step, now) for step in task.steps),
+            elapsed=_elapsed(task, now),
+            members=tuple(_member(member, view.allocations) for member in view.members),
+            money=_money(task, view.allocations),
+            billed_words=_billed_words(first),
+            hardware=_hardware(view.allocations, names),
+            events=tuple(_event(event, now, zone) for event in events.items),
+            older=address(f"/tasks/{task.id}", cursor=events.next_cursor)
+            if events.next_cursor
+            else "",
+            cancel_href=f"/workloads/{first.id}/cancel"
+            if first and alone and cancellable and may_cancel
+            else "",
+            is_moving=moving,
+            wait_command=f"curl -H 'Authorization: Bearer …' …/api/v1/tasks/{task.id}",
+        )
+
+
+def _subject(view: TaskView) -> str:
+    if len(view.allocations) == 1:
+        return view.allocations[0].name
+    return formats.counted(len(view.allocations), "workload")
+
+
+def _done(task: Task) -> int:
+    return sum(1 for step in task.steps if step.finished_at is not None)
+
+
+def _status_words(task: Task) -> str:
+    if task.status is TaskStatus.RUNNING and task.undoing:
+        return "Undoing"
+    if task.status is TaskStatus.RUNNING and task.steps:
+        return f"Step {min(_done(task) + 1, len(task.steps))} of {len(task.steps)}"
+    return ""
+
+
+def verdict(view: TaskView, now: datetime) -> Verdict:
+    """Return what a person wants to know first."""
+    task = view.task
+    launch = task.kind != "release"
+    first = view.allocations[0] if view.allocations else None
+    href = f"/workloads/{first.id}" if first and len(view.allocations) == 1 else "/workloads"
+    match task.status:
+        case TaskStatus.SUCCEEDED if launch:
+            return Verdict(
+                tone="ok",
+                icon="circle-check",
+                strong="Ready.",
+                text="It is reachable over SSH and billed by the second from now on.",
+                action="Open workload",
+                href=href,
+            )
+        case TaskStatus.SUCCEEDED:
+            return Verdict(
+                tone="ok",
+                icon="circle-check",
+                strong="Released.",
+                text="Wiped, proven clean, and its capacity is free again.",
+                action="See receipt",
+                href=f"{href}/receipt",
+            )
+        case TaskStatus.FAILED:
+            reason = REASONS.get(task.error)
+            words = (
+                f"{reason.words} {reason.money} {reason.next_action}"
+                if reason
+                else (task.error_detail or "It did not work.")
+            )
+            return Verdict(
+                tone="bad",
+                icon="circle-x",
+                strong="Failed.",
+                text=words,
+                action="Launch again" if launch else "Open workload",
+                href="/launch" if launch else href,
+            )
+        case TaskStatus.CANCELLED:
+            return Verdict(
+                tone="idle",
+                icon="ban",
+                strong="Cancelled.",
+                text="What was made is undone. Nothing was charged; the hold is back.",
+                action="Launch again",
+                href="/launch",
+            )
+        case TaskStatus.QUEUED | TaskStatus.RUNNING:
+            return _moving(task, launch, now)
+
+
+def _moving(task: Task, launch: bool, now: datetime) -> Verdict:
+    money = "Nothing is billed until it is active." if launch else "Billing has stopped already."
+    if task.cancel_requested_at is not None:
+        return Verdict(
+            tone="busy",
+            icon="player-stop",
+            strong="Cancelling.",
+            text="It stops at the next step boundary and leaves nothing behind.",
+        )
+    left = sum(
+        step.usual_seconds for step in task.steps if step.status is StepStatus.PENDING
+    ) + sum(
+        max(step.usual_seconds - int((now - step.started_at).total_seconds()), 0)
+        for step in task.steps
+        if step.status is StepStatus.ACTIVE and step.started_at
+    )
+    retries = sum(max(step.attempt - 1, 0) for step in task.steps)
+    said = [task.wait_reason.rstrip(".") + "."] if task.wait_reason else []
+    if retries:
+        said.append(f"{formats.counted(retries, 'retry', 'retries')} so far.")
+    strong = f"About {formats.duration(left)} to go." if left else "It takes longer than usual."
+    if not task.steps:
+        strong = "Each machine has a task of its own."
+    return Verdict(tone="busy", icon="hourglass", strong=strong, text=" ".join((*said, money)))
+
+
+def _step(step: Step, now: datetime) -> TimelineRow:
+    active = step.status is StepStatus.ACTIVE
+    spent = ""
+    if step.started_at:
+        spent = formats.span(step.started_at, step.finished_at or now)
+    usual = f"usually {formats.duration(step.usual_seconds)}" if step.usual_seconds else ""
+    return TimelineRow(
+        kind="step",
+        state=step.status,
+        title=step.title,
+        note=f"attempt {step.attempt}" if step.attempt > 1 else "",
+        text="" if active else step.reason,
+        wait=step.reason if active else "",
+        right=spent,
+        right_note=usual,
+        value=int((now - step.started_at).total_seconds()) if active and step.started_at else 0,
+        usual=step.usual_seconds if active else 0,
+        emphasis={StepStatus.ACTIVE: "now", StepStatus.PENDING: "pend"}.get(step.status, ""),
+    )
+
+
+def _elapsed(task: Task, now: datetime) -> str:
+    if not task.steps:
+        return ""
+    usual = formats.duration(sum(step.usual_seconds for step in task.steps))
+    if task.started_at is None:
+        return f"usually {usual} in all"
+    spent = formats.span(task.started_at, task.finished_at or now)
+    return f"{'took' if task.finished_at else 'elapsed'} {spent} · usually {usual} in all"
+
+
+def _member(task: Task, allocations: Sequence[Allocation]) -> MemberRow:
+    own = next((row for row in allocations if row.id == task.subject), None)
+    return MemberRow(
+        name=own.name if own else task.subject,
+        href=f"/workloads/{task.subject}",
+        task_href=f"/tasks/{task.id}",
+        status=task.status,
+        words=_status_words(task),
+    )
+
+
+def _money(task: Task, allocations: Sequence[Allocation]) -> tuple[Fact, ...]:
+    if not allocations:
+        return ()
+    currency = allocations[0].currency
+    rate = sum(row.rate_micros_per_hour for row in allocations)
+    if task.kind == "release":
+        return (
+            Fact(label="Charged after the request", value=formats.amount(0, currency)),
+            Fact(label="Hold", value="returned with the request"),
+        )
+    return (
+        Fact(label="Charged so far", value=formats.amount(0, currency))
+        if task.status in _MOVING
+        else Fact(label="Billed", value="from the hand-over on"),
+        Fact(label="Rate once active", value=formats.hourly(rate, currency)),
+        Fact(label="If it fails or you cancel", value="the hold returns at once"),
+    )
+
+
+def _billed_words(first: Allocation | None) -> str:
+    if first is None or first.active_at is None:
+        return "Not billed"
+    return "Billing stopped" if first.billing_stopped_at else "Billed by the second"
+
+
+def _hardware(allocations: Sequence[Allocation], names: Mapping[str, str]) -> tuple[Fact, ...]:
+    if not allocations:
+        return ()
+    first = allocations[0]
+    return (
+        Fact(label="SKU", value=hardware(first, names)),
+        Fact(label="Machines", value=str(len(allocations))),
+        Fact(label="Region", value=first.region),
+    )
+
+
+def _event(event: TaskEvent, now: datetime, zone: tzinfo) -> LogLine:
+    said = event.text or event.kind.replace(".", " ").replace("_", " ")
+    return LogLine(
+        when=formats.moment(event.at, now, zone),
+        clock=formats.clock_time(event.at, zone),
+        topic=event.step or event.kind.partition(".")[0],
+        text=said,
+        warning=any(word in event.kind for word in _WARNINGS),
+    )

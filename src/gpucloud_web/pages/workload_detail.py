@@ -1,0 +1,425 @@
+"""View rows of one workload: what it is, how to get in, where it runs, what it costs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Final
+
+from gpucloud_core.allocations.lifecycle import LIFECYCLE, PublicStatus, public_status
+from gpucloud_core.allocations.model import Allocation, AllocationState, EndOfBalance, StateChange
+from gpucloud_core.allocations.queries import AllocationView
+from gpucloud_core.allocations.reasons import REASONS
+from gpucloud_core.nodes.model import LinkClass, SlotState, Topology
+from gpucloud_web import formats
+from gpucloud_web.components import Fact, SavedView, TimelineRow
+from gpucloud_web.node_picture import Holder, SlotStrip, TopologyPicture
+from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.workload_rows import (
+    BILLED,
+    CANCELLABLE,
+    RELEASABLE,
+    hardware,
+    ran_for,
+    ssh_command,
+)
+
+TABS: Final = {
+    "overview": "Overview",
+    "access": "Access",
+    "hardware": "Hardware",
+    "timeline": "Timeline",
+    "cost": "Cost",
+    "metrics": "Metrics",
+}
+
+PLANS: Final = {
+    EndOfBalance.RELEASE: "release at once, the reserve returns",
+    EndOfBalance.RUN_ON_RESERVE: "run on the reserve, then release",
+}
+
+LINKS: Final = {
+    LinkClass.NVSWITCH: "NVSwitch",
+    LinkClass.NVLINK: "NVLink",
+    LinkClass.PIX: "one PCIe switch",
+    LinkClass.PXB: "several PCIe switches",
+    LinkClass.PHB: "the PCIe host bridge",
+    LinkClass.NODE: "one NUMA domain",
+    LinkClass.SYS: "across NUMA domains",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChip:
+    """A key of the workload: read back from it at an instant, or on its way."""
+
+    state: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect:
+    """How to get in: everything ready to copy."""
+
+    command: str
+    config: str
+    fingerprint: str
+    known_hosts: str
+    keys: tuple[KeyChip, ...]
+
+    @classmethod
+    def of(cls, allocation: Allocation, now: datetime, zone: tzinfo) -> "Connect | None":
+        found = allocation.connection
+        if found is None:
+            return None
+        host = found.host if found.port == 22 else f"[{found.host}]:{found.port}"  # noqa: PLR2004
+        return cls(
+            command=ssh_command(allocation),
+            config="\n".join(
+                (
+                    f"Host {allocation.name.replace(' ', '-')}",
+                    f"    HostName {found.host}",
+                    f"    Port {found.port}",
+                    f"    User {found.username}",
+                    "    StrictHostKeyChecking yes",
+                )
+            ),
+            fingerprint=found.host_key_fingerprint,
+            known_hosts=f"{host} {found.host_key}",
+            keys=key_chips(allocation, now, zone),
+        )
+
+
+def key_chips(allocation: Allocation, now: datetime, zone: tzinfo) -> tuple[KeyChip, ...]:
+    """Return each chosen key with the instant it was read back."""
+    return tuple(
+        KeyChip(
+            state="applied",
+            words=f"{key.name}, applied {formats.short_time(key.applied_at, now, zone)}",
+        )
+        if key.applied_at
+        else KeyChip(state="applying", words=f"{key.name}, applying")
+        for key in allocation.keys
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What went wrong: code, words, what it meant for the money, what to do."""
+
+    tone: str
+    icon: str
+    title: str
+    words: str
+    money: str
+    next_action: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where it runs."""
+
+    strip: SlotStrip
+    facts: tuple[Fact, ...]
+    picture: TopologyPicture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadPage:
+    """All that ``workloads/detail.html`` may know."""
+
+    id: str
+    name: str
+    status: str
+    list_title: str
+    list_href: str
+    href: str
+    tab: str
+    tabs: tuple[SavedView, ...]
+    about: str
+    facts: tuple[Fact, ...]
+    trouble: Trouble | None
+    connect: Connect | None
+    keys: tuple[KeyChip, ...]
+    place: Place
+    timeline: tuple[TimelineRow, ...]
+    task_href: str
+    cost: str
+    cost_as_of: str
+    cost_rows: tuple[Fact, ...]
+    plan: tuple[Fact, ...]
+    network: tuple[Fact, ...]
+    is_active: bool
+    is_running_up: bool  # the meter runs
+    is_moving: bool
+    may_release: bool
+    may_retry: bool
+    may_cancel: bool
+    has_receipt: bool
+    token_path: str
+    terminal_title: str
+
+    @classmethod
+    def of(
+        cls,
+        view: AllocationView,
+        *,
+        changes: Sequence[StateChange],
+        project: str,
+        names: Mapping[str, str],
+        zone: tzinfo,
+        base: str,
+        tab: str,
+    ) -> "WorkloadPage":
+        row, now, status = view.allocation, view.as_of, view.status
+        href = f"{base}/{row.id}"
+        first = changes[0].actor if changes else ""
+        launched = formats.short_time(row.requested_at, now, zone)
+        username = row.connection.username if row.connection else "root"
+        return cls(
+            id=row.id,
+            name=row.name,
+            status=status,
+            list_title="Workloads" if base == "/workloads" else "Allocations",
+            list_href=base,
+            href=href,
+            tab=tab,
+            tabs=_tabs(view, href, tab),
+            about=f"{project} · launched {launched}" + (f" by {first}" if first else ""),
+            facts=_facts(view, names),
+            trouble=_trouble(row, status),
+            connect=Connect.of(row, now, zone) if status is PublicStatus.ACTIVE else None,
+            keys=key_chips(row, now, zone),
+            place=_place(view),
+            timeline=timeline_rows(changes, now, zone),
+            task_href=f"/tasks/{row.task_id}",
+            cost=formats.amount(view.cost_micros, row.currency),
+            cost_as_of=formats.clock_time(now, zone),
+            cost_rows=_cost_rows(view, now, zone),
+            plan=_plan(row, now, zone),
+            network=_network(row),
+            is_active=status is PublicStatus.ACTIVE,
+            is_running_up=status in BILLED,
+            is_moving=status
+            not in {
+                *RELEASABLE,
+                PublicStatus.RELEASED,
+                PublicStatus.CANCELLED,
+                PublicStatus.FAILED,
+            },
+            may_release=status in RELEASABLE and status is not PublicStatus.RELEASE_FAILED,
+            may_retry=status is PublicStatus.RELEASE_FAILED,
+            may_cancel=status in CANCELLABLE,
+            has_receipt=row.billing_stopped_at is not None,
+            token_path=f"/api/v1/allocations/{row.id}/terminal-token",
+            terminal_title=f"{username}@{row.name}",
+        )
+
+
+def _tabs(view: AllocationView, href: str, tab: str) -> tuple[SavedView, ...]:
+    keys = len(view.allocation.keys)
+    counts = {"access": formats.counted(keys, "key")}
+    return tuple(
+        SavedView(
+            title=title,
+            href=address(href, tab="" if name == "overview" else name),
+            count=counts.get(name, ""),
+            current=name == tab,
+        )
+        for name, title in TABS.items()
+    )
+
+
+def _facts(view: AllocationView, names: Mapping[str, str]) -> tuple[Fact, ...]:
+    row, status = view.allocation, view.status
+    rate = formats.hourly(row.rate_micros_per_hour, row.currency)
+    billed = status in BILLED
+    note = formats.daily(row.rate_micros_per_hour, row.currency) if billed else "not billed now"
+    if row.active_at is None:
+        note = "once active"
+    return (
+        Fact(label="Cost so far", value=formats.amount(view.cost_micros, row.currency), big=True),
+        Fact(label="Rate", value=rate, note=note),
+        Fact(
+            label="Running" if billed else "Ran",
+            value=ran_for(row, view.as_of) or "not yet",
+        ),
+        Fact(label="Hardware", value=hardware(row, names)),
+        Fact(label="Node", value=view.node.name, note=view.node.region),
+    )
+
+
+def _trouble(row: Allocation, status: PublicStatus) -> Trouble | None:
+    code = {
+        PublicStatus.FAILED: row.failure_reason or "launch_failed",
+        PublicStatus.FAILING: row.failure_reason or "",
+        PublicStatus.RELEASE_FAILED: row.release_failed_reason or "release_failed",
+    }.get(status, "")
+    if status is PublicStatus.DEGRADED:
+        return Trouble(
+            tone="warn",
+            icon="heart-broken",
+            title="Degraded.",
+            words="Evidence from our side says that it does not work.",
+            money="Not billed from the instant of the evidence until it recovers.",
+            next_action="Wait while checks go on, or release it.",
+            code="",
+        )
+    reason = REASONS.get(code)
+    if reason is None:
+        return None
+    failed = status is PublicStatus.RELEASE_FAILED
+    return Trouble(
+        tone="bad",
+        icon="lock-exclamation" if failed else "circle-x",
+        title="Release failed." if failed else "Launch failed.",
+        words=reason.words,
+        money=reason.money,
+        next_action=reason.next_action,
+        code=reason.code,
+    )
+
+
+_OUT_OF_SALE: Final = {
+    SlotState.CLEANING,
+    SlotState.CLEANUP_BLOCKED,
+    SlotState.DISABLED,
+    SlotState.PROPOSED,
+}
+
+
+def _place(view: AllocationView) -> Place:
+    row, topology = view.allocation, view.node.topology
+    mine = _open_mask(view)
+    free = _mask(view, {SlotState.AVAILABLE}) & ~mine
+    withheld = _mask(view, _OUT_OF_SALE) & ~mine
+    others = ((1 << len(topology.gpus)) - 1) & ~mine & ~free & ~withheld
+    own = tuple(gpu.index for gpu in view.gpus)
+    domains = {gpu.numa for gpu in view.gpus}
+    numa = "one NUMA domain" if len(domains) == 1 else f"{len(domains)} NUMA domains"
+    facts = [
+        Fact(label="Node", value=f"{view.node.name} · {view.node.region}"),
+        Fact(label="Set", value=f"{formats.gpu_set(own)}, {numa}"),
+        Fact(label="Link", value=worst_link(topology, own)),
+        Fact(label="System", value=topology.system),
+    ]
+    return Place(
+        strip=SlotStrip.of(
+            numa=[gpu.numa for gpu in topology.gpus], mine=mine, free=free, withheld=withheld
+        ),
+        facts=tuple(facts),
+        picture=TopologyPicture.of(
+            id="topology",
+            node=view.node.name,
+            topology=topology,
+            holders=[
+                Holder(mask=mine, name=row.name),
+                Holder(mask=others, name="", others=True),
+            ],
+            free=free,
+            states={slot.index: slot.state for slot in view.slots if slot.state in _OUT_OF_SALE},
+        ),
+    )
+
+
+def _open_mask(view: AllocationView) -> int:
+    """Return the GPUs still bound to it; after it ended they are no longer its own."""
+    return view.allocation.mask if view.allocation.ended_at is None else 0
+
+
+def _mask(view: AllocationView, states: set[SlotState]) -> int:
+    return sum(1 << slot.index for slot in view.slots if slot.state in states)
+
+
+def worst_link(topology: Topology, indexes: Sequence[int]) -> str:
+    """Return how a set's GPUs reach each other at worst; a single one reaches nobody."""
+    pairs = [(a, b) for a in indexes for b in indexes if a < b]
+    if not pairs:
+        return "one GPU, no link needed"
+    order = list(LinkClass)
+    links = [topology.links[a][b] for a, b in pairs]
+    worst = max(links, key=order.index)
+    count = min(topology.nvlinks[a][b] for a, b in pairs)
+    return f"{LINKS[worst]}, {count} links per GPU" if count else LINKS[worst]
+
+
+def timeline_rows(
+    changes: Sequence[StateChange], now: datetime, zone: tzinfo
+) -> tuple[TimelineRow, ...]:
+    """Return every state, newest first, with who, why, how long, and what is usual."""
+    rows = []
+    for position, change in enumerate(changes):
+        after = changes[position + 1] if position + 1 < len(changes) else None
+        final = LIFECYCLE.is_final(change.state)
+        lasted = ""
+        if after is not None:
+            lasted = formats.span(change.at, after.at)
+        elif not final:
+            lasted = f"{formats.span(change.at, now)} so far"
+        usual = LIFECYCLE.states[change.state].usual
+        said = [change.actor] if change.actor else []
+        said += [change.reason] if change.reason else []
+        billed = "billed" if LIFECYCLE.states[change.state].billed else "not billed"
+        note = [lasted] if lasted else []
+        if usual is not None and not final:
+            note.append(f"usually {formats.duration(usual.total_seconds())}")
+        rows.append(
+            TimelineRow(
+                kind="allocation",
+                state=_timeline_state(change),
+                title=change.state.replace("_", " ").capitalize(),
+                note="" if final else billed,
+                text=" · ".join(said),
+                right=formats.short_time(change.at, now, zone),
+                right_note=", ".join(note),
+            )
+        )
+    return tuple(reversed(rows))
+
+
+def _timeline_state(change: StateChange) -> str:
+    """The timeline shows raw states; the table knows each of them."""
+    if change.state is AllocationState.REQUESTED:
+        return "requested"
+    return (
+        change.state if change.state is AllocationState.UNWINDING else public_status(change.state)
+    )
+
+
+def _cost_rows(view: AllocationView, now: datetime, zone: tzinfo) -> tuple[Fact, ...]:
+    row = view.allocation
+    pending = view.cost_micros - view.settled_micros
+    unit = formats.unit_price(row.rate_micros_per_hour // max(row.gpu_count, 1), row.currency)
+    rows = [
+        Fact(label="Unit price", value=f"{row.gpu_count} × {unit}"),
+        Fact(label="Billed time", value=formats.duration(view.billed_seconds)),
+        Fact(label="Posted to the ledger", value=formats.amount(view.settled_micros, row.currency)),
+        Fact(
+            label="Not yet posted",
+            value=f"{formats.amount(pending, row.currency)} pending",
+            weak=True,
+        ),
+    ]
+    if row.billing_stopped_at:
+        stopped = formats.short_time(row.billing_stopped_at, now, zone)
+        rows.append(Fact(label="Billing stopped", value=stopped))
+    return tuple(rows)
+
+
+def _plan(row: Allocation, now: datetime, zone: tzinfo) -> tuple[Fact, ...]:
+    at = formats.short_time(row.releases_at, now, zone) if row.releases_at else "when you say so"
+    return (
+        Fact(label="Release at", value=at),
+        Fact(label="At zero balance", value=PLANS[row.end_of_balance]),
+    )
+
+
+def _network(row: Allocation) -> tuple[Fact, ...]:
+    sources = ", ".join(row.network.ssh_cidrs) or "anywhere"
+    ports = "; ".join(
+        f"{rule.port} from {', '.join(rule.cidrs) or 'anywhere'}" for rule in row.network.inbound
+    )
+    return (
+        Fact(label="SSH from", value=sources),
+        Fact(label="Other ports", value=ports or "closed"),
+    )
