@@ -7,11 +7,11 @@ seed: the same calls meet the same faults.
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gpucloud_core.nodes import wire
 
@@ -127,12 +127,20 @@ class FaultScript:
 
     @classmethod
     def load(cls, path: Path) -> "FaultScript":
-        """Read a script: ``{"seed": 1, "faults": [{"verb": "wipe", "kind": "hang"}, …]}``.
+        """Read a script from its file.
 
         Raises:
             ValueError: what is wrong with it.
         """
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return cls.of(json.loads(path.read_text(encoding="utf-8")))
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "FaultScript":
+        """Read ``{"seed": 1, "faults": [{"verb": "wipe", "kind": "hang"}, …]}``.
+
+        Raises:
+            ValueError: what is wrong with it.
+        """
         known = {field.name for field in fields(Fault)}
         faults: list[Fault] = []
         for number, row in enumerate(document.get("faults", ()), start=1):

@@ -1,0 +1,61 @@
+"""Slices, keys and a clock for tests of nodes without hardware."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
+from gpucloud_core.nodes.model import SliceSpec, Topology
+from gpucloud_core.nodes.systems import hgx_h200
+
+NOON: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
+NODE: Final = hgx_h200(seed="tests")
+KEY: Final = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1BcP+Y9Ft/HTU1uxM0V82BUvDXw0niHdgBpdYrWIXG"
+OTHER_KEY: Final = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJeGPBn/jWp9+usJ+uWtSNDvESkaZARny6/Mt3O+6rF/"
+)
+
+
+@dataclass
+class SteppedClock:
+    """Stands until a test moves it."""
+
+    instant: datetime = field(default=NOON)
+
+    def now(self) -> datetime:
+        return self.instant
+
+    def step(self, seconds: float) -> None:
+        self.instant += timedelta(seconds=seconds)
+
+
+def claim(number: int) -> ClaimId:
+    return ClaimId(entity_id("clm", number))
+
+
+def a_spec(
+    number: int = 1,
+    *,
+    gpus: tuple[int, ...] = (2, 3),
+    generation: int = 1,
+    port: int | None = None,
+    cidrs: tuple[str, ...] = (),
+    topology: Topology = NODE,
+) -> SliceSpec:
+    """Return the spec of claim ``number`` over some of the node's GPUs."""
+    return SliceSpec(
+        claim_id=claim(number),
+        allocation_id=AllocationId(entity_id("alc", number)),
+        generation=generation,
+        image="ubuntu-24.04",
+        username="ubuntu",
+        hostname=f"slice-{number}",
+        gpu_uuids=tuple(topology.gpus[index].uuid for index in gpus),
+        gpu_indexes=gpus,
+        cpus="24-47",
+        memory_mib=262_144,
+        pids_max=4096,
+        ssh_host="127.0.0.1",
+        ssh_port=2200 + number if port is None else port,
+        ssh_cidrs=cidrs,
+    )
