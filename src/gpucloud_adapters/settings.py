@@ -256,14 +256,10 @@ class _Reader:
                 "browsers would drop the session cookie and others could read along. Put a TLS "
                 "proxy in front, or set GPUCLOUD_ALLOW_INSECURE_HOST=1."
             )
-        shown = f"[{host}]" if ":" in host else host
-        public = (self.text("GPUCLOUD_PUBLIC_URL") or f"http://{shown}:{port}").rstrip("/")
-        parts = _split(public)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
-            self.fault("GPUCLOUD_PUBLIC_URL is an origin, such as https://gpus.example.org.")
-        elif parts.scheme == "http" and not allowed and not _is_loopback(parts.hostname):
-            self.fault("GPUCLOUD_PUBLIC_URL begins with https:// unless it is on loopback.")
-        return host, port, public
+        if public := self.text("GPUCLOUD_PUBLIC_URL").rstrip("/"):
+            self._check_public_url(public, allowed=allowed)
+            return host, port, public
+        return host, port, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def check_urls(self) -> None:
         for name, schemes in _SCHEMES.items():
@@ -284,6 +280,13 @@ class _Reader:
     def finish(self) -> None:
         if self._faults:
             raise SettingsInvalid(tuple(dict.fromkeys(self._faults)))
+
+    def _check_public_url(self, public: str, *, allowed: bool) -> None:
+        parts = _split(public)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+            self.fault("GPUCLOUD_PUBLIC_URL is an origin, such as https://gpus.example.org.")
+        elif parts.scheme == "http" and not allowed and not _is_loopback(parts.hostname):
+            self.fault("GPUCLOUD_PUBLIC_URL begins with https:// unless it is on loopback.")
 
     def _port(self, text: str) -> int:
         if text.isdecimal() and 0 < int(text) < 1 << 16:

@@ -22,7 +22,13 @@ from gpucloud_adapters.embedded.process import Command, Supervisor
 from gpucloud_adapters.embedded.valkey import EmbeddedValkey
 from gpucloud_adapters.settings import PREFIX, UpSettings
 
-_PORTS: Final = ("postgres", "valkey", "stripe", "fleet")
+# Below what systems hand out for outgoing connections; the fleet's hosts and slices take a block.
+_PORTS: Final = {
+    "fleet": range(20_000, 30_000, 500),
+    "postgres": range(30_500, 31_000),
+    "valkey": range(31_000, 31_500),
+    "stripe": range(31_500, 32_000),
+}
 _ANSWER_SECONDS: Final = 5.0
 
 
@@ -102,16 +108,15 @@ class LocalCloud:
         postgres = EmbeddedPostgres(home=self._home / "postgres", port=ports["postgres"])
         valkey = EmbeddedValkey(home=self._home / "valkey", port=ports["valkey"])
         environment = self._environment(postgres, valkey, ports, port)
-        commands = [
-            _server("fleet", parts.simulated_fleet(ports["fleet"], self._home), ports, environment)
-        ]
+        fleet = parts.simulated_fleet(ports["fleet"], private_folder(self._home / "fleet"))
+        commands = [_server("fleet", fleet, ports, environment)]
         if self._settings.database_url is None:
             commands.append(postgres.command())
         if self._settings.redis_url is None:
             commands.append(valkey.command())
         if self._settings.stripe_secret_key is None:
-            argv = parts.simulated_stripe(ports["stripe"], self._home)
-            commands.append(_server("stripe", argv, ports, environment))
+            stripe = parts.simulated_stripe(ports["stripe"], private_folder(self._home / "stripe"))
+            commands.append(_server("stripe", stripe, ports, environment))
         await supervisor.start_together(commands)
         if self._settings.database_url is None:
             await postgres.create()
@@ -138,9 +143,10 @@ class LocalCloud:
             "GPUCLOUD_SIMULATED": "1",
         }
         if settings.stripe_secret_key is None:
+            keys = self._home / "stripe"
             environment |= {
-                "STRIPE_SECRET_KEY": kept_secret(self._home / "stripe.key", "sk_test_"),
-                "STRIPE_WEBHOOK_SECRET": kept_secret(self._home / "stripe.webhook", "whsec_"),
+                "STRIPE_SECRET_KEY": kept_secret(keys / "key", "sk_test_"),
+                "STRIPE_WEBHOOK_SECRET": kept_secret(keys / "webhook", "whsec_"),
                 "STRIPE_API_BASE": f"http://127.0.0.1:{ports['stripe']}",
             }
         return environment

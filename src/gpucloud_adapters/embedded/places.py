@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,6 @@ from typing import Final
 from gpucloud_adapters.embedded.private import write_private
 
 _TRIES: Final = 20
-_RANGE: Final = range(20_000, 32_000)  # below what systems hand out for outgoing connections
 
 
 class AlreadyRunning(Exception):
@@ -73,22 +72,28 @@ def web_port(host: str, port: int, *, chosen: bool) -> int:
     )
 
 
-def kept_ports(file: Path, names: tuple[str, ...]) -> dict[str, int]:
-    """Return a free loopback port for each name, the same as last time wherever that is free."""
+def kept_ports(file: Path, ranges: Mapping[str, range]) -> dict[str, int]:
+    """Return a free loopback port for each name, the same as last time wherever that is free.
+
+    ``ranges`` holds the ports that each name may have. One that needs a block of ports gives a
+    range whose step is the size of the block, and gets the first of one.
+    """
     known: dict[str, int] = {}
     with suppress(OSError, ValueError):
         known = json.loads(file.read_text())
     ports: dict[str, int] = {}
-    for name in names:
+    for name, range_ in ranges.items():
         port = known.get(name, 0)
-        ports[name] = port if port and is_free("127.0.0.1", port) else _any_free(ports.values())
-    write_private(file, json.dumps(known | ports))
+        if port not in range_ or not is_free("127.0.0.1", port):
+            port = _any_free(range_, ports.values())
+        ports[name] = port
+    write_private(file, json.dumps(ports))
     return ports
 
 
-def _any_free(taken: Collection[int]) -> int:
-    for _ in range(100 * _TRIES):
-        port = _RANGE.start + secrets.randbelow(len(_RANGE))
+def _any_free(range_: range, taken: Collection[int]) -> int:
+    for _ in range(_TRIES):
+        port = secrets.choice(range_)
         if port not in taken and is_free("127.0.0.1", port):
             return port
-    raise PortTaken("No port is free on 127.0.0.1; something takes them all.")
+    raise PortTaken(f"No port from {range_.start} to {range_.stop} is free on 127.0.0.1.")
