@@ -1,0 +1,252 @@
+"""The composition root: settings in, use cases out. The only module that knows every adapter.
+
+Use cases are frozen dataclasses, so each is provided by naming it; ports are bound to adapters
+here, once, and the type checker compares. Web and workers ask the same container.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gpucloud_adapters.argon2 import Argon2PasswordHasher
+from gpucloud_adapters.credentials import FileCredentials
+from gpucloud_adapters.postgres.engine import create_engine
+from gpucloud_adapters.postgres.unit import PostgresTransactions
+from gpucloud_adapters.redis.rate_limits import RedisRateLimiter
+from gpucloud_adapters.settings import Settings
+from gpucloud_adapters.ssh.connections import SshConnections
+from gpucloud_adapters.ssh.node_driver import SshNodeDriver
+from gpucloud_adapters.ssh.shells import SshShells
+from gpucloud_adapters.stripe.processor import StripeProcessor
+from gpucloud_adapters.system import SystemClock, SystemIds, SystemSecrets
+from gpucloud_core.access import projects, sessions, sign_in, ssh_keys, terminal_tokens
+from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
+from gpucloud_core.allocations import catalog, endings, launch, queries, release, terminal
+from gpucloud_core.allocations.actions import Provision, Release
+from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.billing import due, goodwill, payments, webhooks
+from gpucloud_core.billing import queries as billing_queries
+from gpucloud_core.billing.accounts import open_account
+from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
+from gpucloud_core.kernel.ids import Ids
+from gpucloud_core.kernel.outbox import RelayUnit
+from gpucloud_core.kernel.time import Clock
+from gpucloud_core.kernel.unit import Transactions
+from gpucloud_core.nodes.ports import NodeDriver, Shells
+from gpucloud_core.placement.enroll import EnrollNode
+from gpucloud_core.placement.fleet_view import FleetView
+from gpucloud_core.placement.ports import PlacementUnit
+from gpucloud_core.work.run import RunTask
+
+USE_CASES: Final = (
+    sign_in.SignIn,
+    sessions.ResolveActor,
+    sessions.Refresh,
+    sessions.SignOut,
+    sessions.ListSessions,
+    sessions.RevokeSession,
+    projects.ReadMe,
+    projects.ListProjects,
+    ssh_keys.AddSshKey,
+    ssh_keys.ListSshKeys,
+    ssh_keys.DeleteSshKey,
+    terminal_tokens.MintTerminalToken,
+    terminal_tokens.RedeemTerminalToken,
+    catalog.ReadCatalog,
+    catalog.ListImages,
+    launch.QuoteLaunch,
+    launch.LaunchAllocations,
+    release.ReleaseAllocation,
+    release.CancelAllocation,
+    endings.ReleaseExpired,
+    endings.ReleaseUnfunded,
+    terminal.OpenTerminal,
+    terminal.ConnectTerminal,
+    terminal.MayStayOpen,
+    queries.ReadAllocation,
+    queries.ListAllocations,
+    queries.CountAllocations,
+    queries.ReadTimeline,
+    queries.ReadReceipt,
+    queries.ReadTask,
+    queries.ListTaskEvents,
+    billing_queries.ReadBalance,
+    billing_queries.ListUsage,
+    billing_queries.ListLedger,
+    payments.ReadPayment,
+    webhooks.ReceiveWebhook,
+    webhooks.HandleWebhook,
+    webhooks.DueWebhooks,
+    due.SettleDue,
+    due.MeetDeadline,
+    EnrollNode,
+    goodwill.GiveGoodwill,
+)
+"""Use cases made of ports alone; dishka reads their fields."""
+
+
+class Outside(Provider):
+    """Ports bound to adapters."""
+
+    scope = Scope.APP
+    settings = from_context(Settings)
+
+    @provide
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @provide
+    def ids(self) -> Ids:
+        return SystemIds()
+
+    @provide
+    def system_secrets(self) -> SystemSecrets:
+        return SystemSecrets()
+
+    @provide
+    def secrets(self, system: SystemSecrets) -> Secrets:
+        return system
+
+    @provide
+    async def engine(self, settings: Settings) -> AsyncIterator[AsyncEngine]:
+        engine = create_engine(settings.database_url.reveal())
+        yield engine
+        await engine.dispose()
+
+    @provide
+    def transactions(self, engine: AsyncEngine) -> PostgresTransactions:
+        return PostgresTransactions(engine)
+
+    @provide
+    def access_transactions(self, all_: PostgresTransactions) -> Transactions[AccessUnit]:
+        return all_
+
+    @provide
+    def billing_transactions(self, all_: PostgresTransactions) -> Transactions[BillingUnit]:
+        return all_
+
+    @provide
+    def relay_transactions(self, all_: PostgresTransactions) -> Transactions[RelayUnit]:
+        return all_
+
+    @provide
+    def placement_transactions(self, all_: PostgresTransactions) -> Transactions[PlacementUnit]:
+        return all_
+
+    @provide
+    def allocation_transactions(self, all_: PostgresTransactions) -> Transactions[AllocationUnit]:
+        return all_
+
+    @provide
+    async def redis(self, settings: Settings) -> AsyncIterator[Redis]:
+        client: Redis = Redis.from_url(settings.redis_url.reveal())
+        yield client
+        await client.aclose()
+
+    @provide
+    def rate_limiter(self, redis: Redis) -> RateLimiter:
+        return RedisRateLimiter(redis)
+
+    @provide
+    def password_hasher(self) -> PasswordHasher:
+        return Argon2PasswordHasher()
+
+    @provide
+    async def connections(self, settings: Settings) -> AsyncIterator[SshConnections]:
+        connections = SshConnections(FileCredentials(settings.home / "credentials"))
+        yield connections
+        await connections.close()
+
+    @provide
+    def node_driver(self, connections: SshConnections) -> NodeDriver:
+        return SshNodeDriver(connections)
+
+    @provide
+    def shells(self, connections: SshConnections) -> Shells:
+        return SshShells(connections)
+
+    @provide
+    def payment_processor(self, settings: Settings) -> PaymentProcessor:
+        return StripeProcessor(
+            secret_key=settings.stripe_secret_key.reveal(),
+            webhook_secret=settings.stripe_webhook_secret.reveal(),
+            api_base=settings.stripe_api_base,
+        )
+
+    @provide
+    def fleet_view(self) -> FleetView:
+        return FleetView()
+
+
+class Inside(Provider):
+    """Use cases that need more than ports."""
+
+    scope = Scope.APP
+
+    @provide
+    def sign_up(
+        self,
+        transactions: Transactions[AccessUnit],
+        hasher: PasswordHasher,
+        limiter: RateLimiter,
+        secrets: Secrets,
+        ids: Ids,
+    ) -> sign_in.SignUp:
+        return sign_in.SignUp(
+            transactions=transactions,
+            hasher=hasher,
+            limiter=limiter,
+            secrets=secrets,
+            ids=ids,
+            founding=(open_account,),
+        )
+
+    @provide
+    def start_checkout(
+        self,
+        transactions: Transactions[BillingUnit],
+        processor: PaymentProcessor,
+        ids: Ids,
+        settings: Settings,
+    ) -> payments.StartCheckout:
+        return payments.StartCheckout(
+            transactions=transactions,
+            processor=processor,
+            ids=ids,
+            public_origin=settings.public_url,
+        )
+
+    @provide
+    def open_portal(self, processor: PaymentProcessor, settings: Settings) -> payments.OpenPortal:
+        return payments.OpenPortal(processor=processor, public_origin=settings.public_url)
+
+    @provide
+    def run_task(
+        self,
+        transactions: Transactions[AllocationUnit],
+        driver: NodeDriver,
+        ids: Ids,
+        secrets: SystemSecrets,
+    ) -> RunTask[AllocationUnit]:
+        provision = Provision(transactions=transactions, driver=driver, ids=ids)
+        release_ = Release(transactions=transactions, driver=driver, ids=ids)
+        return RunTask(
+            transactions=transactions,
+            ids=ids,
+            jitter=secrets,
+            actions={"provision": provision, "release": release_},
+        )
+
+
+def make_container(settings: Settings) -> AsyncContainer:
+    """Return a container of everything, over ``settings``; close it to close connections.
+
+    A container belongs to the event loop that first uses it.
+    """
+    named = Provider(scope=Scope.APP)
+    for use_case in USE_CASES:
+        named.provide(use_case)
+    return make_async_container(Outside(), Inside(), named, context={Settings: settings})

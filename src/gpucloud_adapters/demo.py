@@ -1,0 +1,281 @@
+"""Seeds a fresh install so that it looks alive: ``python -m gpucloud_adapters.demo``.
+
+Simulated hosts are enrolled by discovery over SSH, as an operator would; tenants sign up, get
+credit and launch through the same use cases as everybody. Run again, it finds what is there and
+adds nothing.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import asyncssh
+from dishka import AsyncContainer
+
+from gpucloud_adapters.bootstrap import make_container
+from gpucloud_adapters.credentials import FileCredentials
+from gpucloud_adapters.settings import Settings
+from gpucloud_adapters.simulated.fleet_file import FILE_NAME, FleetHost, read_fleet
+from gpucloud_core.access.model import Actor, PlatformRole, SessionKind
+from gpucloud_core.access.projects import ReadMe
+from gpucloud_core.access.session_life import Client
+from gpucloud_core.access.sessions import ResolveActor, SignOut
+from gpucloud_core.access.sign_in import SignUp
+from gpucloud_core.access.ssh_keys import AddSshKey
+from gpucloud_core.allocations.launch import LaunchAllocations
+from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.allocations.request import LaunchRequest
+from gpucloud_core.billing.goodwill import GOODWILL_MAX_MICROS, GiveGoodwill
+from gpucloud_core.catalog.model import OsImage, Price, Runtime, Shape, Sku
+from gpucloud_core.kernel.idempotency import IdempotencyKey
+from gpucloud_core.kernel.ids import ImageId, SkuId, entity_id
+from gpucloud_core.kernel.unit import Scope, Transactions
+from gpucloud_core.nodes.discovery import read_topology
+from gpucloud_core.nodes.model import NodeMode
+from gpucloud_core.nodes.ports import NodeDriver
+from gpucloud_core.placement.enroll import EnrollNode, NodeFacts
+
+REGION: Final = "eu-fra-1"
+SKU: Final = SkuId("h200-sxm")
+MICROS_PER_GPU_HOUR: Final = 3_290_000
+OPENED: Final = datetime(2026, 1, 1, tzinfo=UTC)
+PRIVATE: Final = 0o600
+HERE: Final = Client(ip="127.0.0.1", user_agent="demo", via="system")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persona:
+    """One account of the demo: what it may, has and runs."""
+
+    username: str
+    note: str = ""
+    role: PlatformRole = PlatformRole.USER
+    credits: int = 0  # times the most that is given at once
+    runs: tuple[tuple[str, int], ...] = ()  # name and GPUs
+    shown: bool = True  # its sign-in is printed
+
+
+PERSONAS: Final = (
+    Persona(
+        username="demo",
+        note="a tenant with credit and one machine",
+        credits=1,
+        runs=(("notebook", 1),),
+    ),
+    Persona(username="admin", note="the platform's own operator", role=PlatformRole.ADMIN),
+    Persona(
+        username="halden-labs",
+        credits=20,
+        runs=(("sft-llama-70b", 8), ("eval-nightly", 2)),
+        shown=False,
+    ),
+    Persona(
+        username="northwind-bio",
+        credits=20,
+        runs=(("fold-screening", 4), ("embed-index", 1)),
+        shown=False,
+    ),
+)
+
+IMAGES: Final = (
+    OsImage(
+        id=ImageId(entity_id("img", 1)),
+        name="Ubuntu",
+        version="24.04, CUDA 13",
+        runtime=Runtime.CONTAINER,
+        username="ubuntu",
+        summary="The CUDA toolkit, Python and a compiler. A good place to begin.",
+        created_at=OPENED,
+    ),
+    OsImage(
+        id=ImageId(entity_id("img", 2)),
+        name="PyTorch",
+        version="2.9 on Ubuntu 24.04",
+        runtime=Runtime.CONTAINER,
+        username="ubuntu",
+        summary="PyTorch with NCCL and FlashAttention, ready to train.",
+        created_at=OPENED,
+    ),
+)
+
+H200: Final = Sku(
+    id=SKU,
+    display_name="H200 SXM 141 GB",
+    vendor="NVIDIA",
+    gpu_model="NVIDIA H200",
+    gpu_memory_mib=143_771,
+    shape=Shape.GPU_SLICE,
+    runtime=Runtime.CONTAINER,
+    region=REGION,
+    allowed_gpu_counts=(1, 2, 4, 8),
+    vcpus_per_gpu=20,
+    memory_mib_per_gpu=200_000,
+    image_ids=tuple(image.id for image in IMAGES),
+    summary="Eight to a node on NVSwitch; any 1, 2, 4 or 8 of them.",
+    created_at=OPENED,
+)
+H200_PRICE: Final = Price(
+    id=f"{SKU}/{OPENED.isoformat()}",
+    sku_id=SKU,
+    micros_per_gpu_hour=MICROS_PER_GPU_HOUR,
+    currency="USD",
+    starts_at=OPENED,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """Puts everything in place through the container's use cases."""
+
+    container: AsyncContainer
+    home: Path
+
+    async def seed(self) -> None:
+        await self._catalog()
+        for host in read_fleet(self.home / FILE_NAME):
+            await self._enroll(host)
+        known = self._kept()
+        for persona in PERSONAS:
+            if persona.username not in known:
+                known[persona.username] = secrets.token_urlsafe(12)
+                await self._arrive(persona, known[persona.username])
+        self._keep(known)
+
+    async def _catalog(self) -> None:
+        transactions = await self.container.get(Transactions[AllocationUnit])
+        async with transactions.begin(Scope.platform()) as unit:
+            for image in IMAGES:
+                if await unit.os_images.get(image.id) is None:
+                    await unit.os_images.add(image)
+            if await unit.skus.get(SKU) is None:
+                await unit.skus.add(H200)
+                await unit.prices.add(H200_PRICE)
+
+    async def _enroll(self, host: FleetHost) -> None:
+        FileCredentials(self.home / "credentials").keep(host.access.credential, host.private_key)
+        transactions = await self.container.get(Transactions[AllocationUnit])
+        async with transactions.begin(Scope.platform()) as unit:
+            if await unit.nodes.count(name=host.name):
+                return
+        driver = await self.container.get(NodeDriver)
+        discovered = read_topology((await driver.discover(host.access)).outputs)
+        enroll = await self.container.get(EnrollNode)
+        await enroll(
+            NodeFacts(
+                name=host.name,
+                region=REGION,
+                mode=NodeMode.CONTAINER,
+                access=host.access,
+                topology=discovered.topology,
+                endpoints=[(host.slot_host, port) for port in host.slot_ports],
+                shared_kernel=True,
+                simulated=True,
+            ),
+            actor="demo",
+        )
+
+    async def _arrive(self, persona: Persona, password: str) -> None:
+        sign_up = await self.container.get(SignUp)
+        made = await sign_up(
+            username=persona.username, password=password, kind=SessionKind.API, client=HERE
+        )
+        resolve = await self.container.get(ResolveActor)
+        token = made.tokens.access_token
+        actor = await resolve(token=token, kind=SessionKind.API, client=HERE)
+        await self._promote(persona, actor)
+        await self._fund(persona, actor)
+        await self._run(persona, actor)
+        await (await self.container.get(SignOut))(actor=actor)
+
+    async def _promote(self, persona: Persona, actor: Actor) -> None:
+        if persona.role is PlatformRole.USER or actor.user_id is None:
+            return
+        transactions = await self.container.get(Transactions[AllocationUnit])
+        async with transactions.begin(Scope.platform()) as unit:
+            user = await unit.users.lock(actor.user_id)
+            if user is not None:
+                await unit.users.put(replace(user, platform_role=persona.role))
+
+    async def _fund(self, persona: Persona, actor: Actor) -> None:
+        give = await self.container.get(GiveGoodwill)
+        for number in range(persona.credits):
+            key = IdempotencyKey.of(
+                tenant_id=actor.tenant_id, route="demo", key=f"credit-{number}", body=b""
+            )
+            await give(
+                actor=replace(actor, platform_role=PlatformRole.ADMIN, username="demo"),
+                tenant_id=actor.tenant_id,
+                micros=GOODWILL_MAX_MICROS,
+                reason="Demo credit",
+                idempotency=key,
+            )
+
+    async def _run(self, persona: Persona, actor: Actor) -> None:
+        if not persona.runs:
+            return
+        add = await self.container.get(AddSshKey)
+        public = self._key_of(persona)
+        key = await add(actor=actor, name=f"{persona.username}-demo", public_key=public)
+        me = await (await self.container.get(ReadMe))(actor=actor)
+        launch = await self.container.get(LaunchAllocations)
+        for name, gpus in persona.runs:
+            await launch(
+                actor=actor,
+                project_id=me.projects[0].project.id,
+                request=LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=(key.id,), name=name),
+            )
+
+    def _key_of(self, persona: Persona) -> str:
+        """Make a key pair; the private half is kept only where somebody may want to use it."""
+        pair = asyncssh.generate_private_key("ssh-ed25519", comment=f"{persona.username}@demo")
+        if persona.shown:
+            _write_private(
+                self.home / f"{persona.username}_ed25519", pair.export_private_key().decode()
+            )
+        return pair.export_public_key().decode()
+
+    def _kept(self) -> dict[str, str]:
+        path = self.home / "demo.json"
+        if not path.exists():
+            return {}
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {row["username"]: row["password"] for row in document["all"]}
+
+    def _keep(self, passwords: Mapping[str, str]) -> None:
+        shown = [
+            {"username": p.username, "password": passwords[p.username], "note": p.note}
+            for p in PERSONAS
+            if p.shown
+        ]
+        everyone = [{"username": name, "password": word} for name, word in passwords.items()]
+        document = {"sign_ins": shown, "all": everyone}
+        _write_private(self.home / "demo.json", json.dumps(document, indent=1) + "\n")
+
+
+def _write_private(path: Path, text: str) -> None:
+    new = path.with_suffix(path.suffix + ".new")
+    new.touch(mode=PRIVATE)
+    new.chmod(PRIVATE)
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
+async def seed(settings: Settings) -> None:
+    """Seed the install that ``settings`` name."""
+    async with AsyncExitStack() as stack:
+        container = make_container(settings)
+        stack.push_async_callback(container.close)
+        await Demo(container=container, home=settings.home).seed()
+
+
+if __name__ == "__main__":
+    asyncio.run(seed(Settings.of(os.environ)))
+    sys.exit(0)

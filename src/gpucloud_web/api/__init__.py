@@ -1,0 +1,1 @@
+"""The JSON API under /api/v1: bodies in snake_case, one use case per handler."""
