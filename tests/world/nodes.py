@@ -94,11 +94,16 @@ class RealNode:
 
 
 @contextmanager
-def real_node(*, gpus: int = 4, name: str = "real-1") -> Iterator[RealNode]:
-    """Start a node, and end it with all that is on it."""
+def real_node(
+    *, gpus: int = 4, name: str = "real-1", images: Sequence[str] = (IMAGE,)
+) -> Iterator[RealNode]:
+    """Start a node, and end it with all that is on it.
+
+    ``images`` are the ids under which its one image is known.
+    """
     with _number() as number, tempfile.TemporaryDirectory(prefix="gpucloud-node-") as place:
         _sweep(number)
-        world = _lay_out(Path(place), number, gpus, name)
+        world = _lay_out(Path(place), number, _topology(gpus), name, images)
         process = _start(world, gpus)
         try:
             first = _first_process(process)
@@ -162,7 +167,9 @@ def _sweep(number: int) -> None:
             Path(folder).rmdir()
 
 
-def _lay_out(folder: Path, number: int, gpus: int, name: str) -> RealNode:
+def _lay_out(
+    folder: Path, number: int, topology: Topology, name: str, images: Sequence[str]
+) -> RealNode:
     """Write all that the node's first process needs, and describe the node to come."""
     folder.chmod(0o711)
     network = f"10.213.{number}"
@@ -176,8 +183,8 @@ def _lay_out(folder: Path, number: int, gpus: int, name: str) -> RealNode:
     ]
     (folder / "authorized_keys").write_text("".join(lines))
     (folder / "gpucloud-node").write_bytes(program_bytes())
-    topology = _topology(gpus)
-    (folder / "gpucloud-node.json").write_text(json.dumps(_configuration(topology, number)))
+    configuration = _configuration(topology, number, images)
+    (folder / "gpucloud-node.json").write_text(json.dumps(configuration))
     host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
     node = Node(
         id=NodeId(entity_id("nod", number)),
@@ -260,8 +267,9 @@ def _slots(node: Node, network: str) -> tuple[Slot, ...]:
     )
 
 
-def _configuration(topology: Topology, number: int) -> dict[str, object]:
+def _configuration(topology: Topology, number: int, images: Sequence[str]) -> dict[str, object]:
     network = f"10.213.{number}"
+    image = {"rootfs": "/run/image", "binds": _programs(), "shell": "/bin/bash"}
     return {
         "state_dir": "/run/state",
         "run_dir": "/run/gpucloud-node",
@@ -279,7 +287,7 @@ def _configuration(topology: Topology, number: int) -> dict[str, object]:
         },
         "devices": [{"path": "/dev/nvidiactl", "major": GPU_MAJOR, "minor": 255}],
         "gpu_reset": ["echo", "{gpu}", "was", "reset"],
-        "images": {IMAGE: {"rootfs": "/run/image", "binds": _programs(), "shell": "/bin/bash"}},
+        "images": dict.fromkeys(images, image),
         "network": {
             "bridge": "slices",
             "prefix": 24,
@@ -328,7 +336,7 @@ def _first_process(process: "subprocess.Popen[bytes]") -> int:
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         for child in _children(process.pid):
-            if os.readlink(f"/proc/{child}/ns/net") != os.readlink("/proc/self/ns/net"):
+            if Path(f"/proc/{child}/ns/net").readlink() != Path("/proc/self/ns/net").readlink():
                 return child
         time.sleep(0.005)
     raise AssertionError("the node did not start")

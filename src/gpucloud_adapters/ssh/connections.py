@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import asyncssh
 
+from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.nodes import wire_values as check
 from gpucloud_core.nodes.model import NodeAccess
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
@@ -28,7 +29,7 @@ _SIGNATURES: Final = {"ssh-rsa": ["rsa-sha2-512", "rsa-sha2-256"]}  # never SHA-
 
 
 class Credentials(Protocol):
-    """Looks a private key up by the name that ``NodeAccess.credential`` gives."""
+    """Looks a private key up by the name that ``NodeAccess.credential`` gives; NotFound if none."""
 
     async def __call__(self, name: str) -> str: ...
 
@@ -138,9 +139,10 @@ class SshConnections:
         self._held.clear()
 
     async def _client_key(self, access: NodeAccess) -> asyncssh.SSHKey:
-        text = await self._credentials(access.credential)
         try:
-            return asyncssh.import_private_key(text)
+            return asyncssh.import_private_key(await self._credentials(access.credential))
+        except NotFound as error:
+            raise NodeRefused(error.detail) from error
         except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
             # Without its cause: the words of an import error may quote the key.
             raise NodeRefused(f"The key {access.credential} cannot be read.") from None

@@ -25,9 +25,10 @@ def wipe(config: Config, asked: wire.GpusRequest) -> WipeEvidence:
         record = records.get(asked.claim_id)
         if record and record.stage in (Stage.MADE, Stage.CUT_OFF):
             raise Refused("still_there", "The slice is to be released first.")
-        if record and record.wiped and record.wiped.clean:
+        if record and record.stage is Stage.WIPED and record.wiped:
             return record.wiped
-        evidence = _wipe(config, asked)
+        _refuse_foreign(records, asked)
+        evidence = _wipe(config, asked, record.spec.gpu_uuids if record else ())
         if record:
             stage = Stage.WIPED if evidence.clean else record.stage
             records.put(replace(record, stage=stage, wiped=evidence))
@@ -35,13 +36,23 @@ def wipe(config: Config, asked: wire.GpusRequest) -> WipeEvidence:
     return evidence
 
 
-def _wipe(config: Config, asked: wire.GpusRequest) -> WipeEvidence:
+def _refuse_foreign(records: Records, asked: wire.GpusRequest) -> None:
+    """Never reset a GPU under somebody who works on it."""
+    for other in records.holding():
+        shared = set(asked.gpu_uuids) & set(other.spec.gpu_uuids)
+        if shared and other.spec.claim_id != asked.claim_id:
+            raise Refused("gpu_in_use", f"{min(shared)} is held by {other.spec.claim_id}.")
+
+
+def _wipe(config: Config, asked: wire.GpusRequest, held: Sequence[str]) -> WipeEvidence:
     names = Names(config, asked.claim_id)
     if names.disk.exists():
         disk_done = disk.overwrite(names.disk)
     else:
-        disk_done = disk.Overwritten("there was no disk", (), clean=True)
-    log, wrong = [disk_done.log], []
+        nothing = hashlib.sha256(b"").hexdigest()
+        disk_done = disk.Overwritten("no disk", (("no disk", nothing),), clean=True)
+    log = [disk_done.log]
+    wrong = [f"{uuid} was not named to be wiped" for uuid in held if uuid not in asked.gpu_uuids]
     if not disk_done.clean:
         wrong.append("the disk does not read back as zeros")
     for uuid in asked.gpu_uuids:
