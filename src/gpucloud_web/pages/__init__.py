@@ -1,1 +1,36 @@
 """Pages: a handler parses, calls use cases, and hands its template one frozen view row."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from litestar.types import ControllerRouterHandler
+
+from gpucloud_web.pages.billing import BillingPages
+from gpucloud_web.pages.catalog import CatalogPages
+from gpucloud_web.pages.coming import ComingPages
+from gpucloud_web.pages.home import HomePages
+from gpucloud_web.pages.launch import LaunchPages
+from gpucloud_web.pages.live import live
+from gpucloud_web.pages.preferences import choose_project, choose_theme
+from gpucloud_web.pages.sign_in import AccountPages, SignInPages
+from gpucloud_web.pages.ssh_keys import KeyPages
+from gpucloud_web.pages.tasks import TaskPages
+from gpucloud_web.pages.workloads import AllocationPages, WorkloadPages
+
+PAGES: Final[Sequence[ControllerRouterHandler]] = (
+    SignInPages,
+    AccountPages,
+    HomePages,
+    WorkloadPages,
+    AllocationPages,
+    CatalogPages,
+    LaunchPages,
+    TaskPages,
+    BillingPages,
+    KeyPages,
+    ComingPages,
+    choose_theme,
+    choose_project,
+    live,
+)
+"""Every route for people; the application mounts them all."""

@@ -12,11 +12,10 @@ from urllib.parse import quote
 
 from litestar import Request, Response
 from litestar.datastructures import State
-from litestar.response import Redirect
 
 from gpucloud_web import formats
 from gpucloud_web.components import FieldFault
-from gpucloud_web.pages.rendered import drawn
+from gpucloud_web.pages.rendered import drawn, see_other
 
 _MACHINE_PATHS: Final = ("/api/", "/ws/", "/static/", "/metrics", "/healthz", "/readyz", "/live")
 _TONES: Final = {
@@ -84,7 +83,7 @@ def failure_page(
 ) -> Response[Any]:
     """Return the page that says what failed, or the way to sign in."""
     if problem.status == HTTPStatus.UNAUTHORIZED:
-        return Redirect(sign_in_address(request), status_code=303)
+        return see_other(sign_in_address(request))
     errors = getattr(problem, "errors", ())
     details = tuple(dict.fromkeys(str(each.detail) for each in errors))
     page = Failure.of(

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from litestar import Response
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.response import Redirect
 
 from gpucloud_web import formats
 from gpucloud_web.edge import correlation_id_of, nonce_of
@@ -70,6 +71,11 @@ def drawn(
         media_type="text/html",
         headers=renderer.headers(frame),
     )
+
+
+def see_other(address: str) -> Redirect:
+    """Return the answer that sends a browser on after a form, so that reload repeats nothing."""
+    return Redirect(address, status_code=303)
 
 
 def own_address(text: str, otherwise: str = "/") -> str:

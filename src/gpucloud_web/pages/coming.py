@@ -1,0 +1,77 @@
+"""Every page that is not there yet: it says what it will do, and that it is coming.
+
+A page of the platform's own people answers others with the restricted state: which role it takes
+and who can grant it, never an empty page.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from litestar import Controller, Response, get
+from litestar.di import NamedDependency, Provide
+
+from gpucloud_web.navigation import (
+    GRANTED_BY,
+    PAGES,
+    ROLE_WORDS,
+    Maturity,
+    NavPage,
+    current_page,
+)
+from gpucloud_web.pages.visit import Visit, provide_visit
+from gpucloud_web.shell import audiences_of
+
+PATHS: Final = [
+    *(path for path, page in PAGES.items() if page.maturity is Maturity.COMING),
+    "/apps/{slug:str}",
+    "/access/projects/{project_id:str}",
+    "/developer/docs/{page:str}",
+    "/admin/nodes/{node_id:str}",
+    "/admin/users/{user_id:str}",
+]
+"""The pages of the menu that are coming, and the pages below them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComingPage:
+    """All that ``errors/coming.html`` may know."""
+
+    title: str
+    will_do: str
+
+    @classmethod
+    def of(cls, page: NavPage) -> "ComingPage":
+        return cls(title=page.title, will_do=page.will_do)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestrictedPage:
+    """All that ``errors/restricted.html`` may know."""
+
+    title: str
+    who: str
+    granted: str
+
+    @classmethod
+    def of(cls, page: NavPage) -> "RestrictedPage":
+        return cls(
+            title=page.title, who=ROLE_WORDS[page.audience], granted=GRANTED_BY[page.audience]
+        )
+
+
+class ComingPages(Controller):
+    path = "/"
+    include_in_schema = False
+    dependencies = {"visit": Provide(provide_visit)}
+
+    @get(PATHS)
+    async def show(self, visit: NamedDependency[Visit]) -> Response[str]:
+        """Say what the page will do, or whom it is for."""
+        page = current_page(visit.frame.path)
+        if page is None:
+            raise AssertionError("a path of this handler belongs to no page of the menu")
+        if page.audience not in audiences_of(visit.actor):
+            restricted = RestrictedPage.of(page)
+            return visit.page("errors/restricted.html", restricted, status=HTTPStatus.FORBIDDEN)
+        return visit.page("errors/coming.html", ComingPage.of(page))

@@ -1,0 +1,43 @@
+"""Choices that only change how pages look or which project they show: cookies of this browser."""
+
+from typing import Final
+
+from dishka.integrations.litestar import FromDishka
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.response import Redirect
+
+from gpucloud_core.access.model import Actor
+from gpucloud_core.access.projects import ListProjects
+from gpucloud_core.kernel.errors import NotFound
+from gpucloud_web.caller import PROJECT_COOKIE
+from gpucloud_web.pages.rendered import THEME_COOKIE, own_address, see_other
+from gpucloud_web.pages.visit import PageRequest, form_of, one
+
+YEAR_SECONDS: Final = 31_536_000
+
+
+def _remembering(address: str, name: str, value: str) -> Redirect:
+    answer = see_other(own_address(address))
+    answer.set_cookie(key=name, value=value, max_age=YEAR_SECONDS, path="/", samesite="lax")
+    return answer
+
+
+@post("/preferences/theme", status_code=303, include_in_schema=False)
+async def choose_theme(request: PageRequest) -> Redirect:
+    """Remember light or dark; with JavaScript the browser does it itself."""
+    form = await form_of(request)
+    theme = one(form, "theme")
+    return _remembering(one(form, "back"), THEME_COOKIE, theme if theme == "dark" else "light")
+
+
+@post("/preferences/project", status_code=303, include_in_schema=False)
+async def choose_project(
+    request: PageRequest, actor: NamedDependency[Actor], projects: FromDishka[ListProjects]
+) -> Redirect:
+    """Work in another project of the same tenant."""
+    form = await form_of(request)
+    chosen = one(form, "project_id")
+    if chosen not in {mine.project.id for mine in await projects(actor=actor)}:
+        raise NotFound("There is no project with this id.")
+    return _remembering(one(form, "back"), PROJECT_COOKIE, chosen)
