@@ -7,7 +7,6 @@ copied from one that was migrated once.
 
 import asyncio
 import importlib
-import inspect
 import subprocess
 import sys
 from collections.abc import Coroutine, Iterator
@@ -55,9 +54,8 @@ def migrated_database(postgres_server: EmbeddedPostgres) -> str:
     name = "migrated"
     run_apart(_create(postgres_server.superuser_url, name))
     migrate = importlib.import_module("gpucloud_adapters.postgres.migrate")
-    done = migrate.upgrade(postgres_server.url_of(name))
-    if inspect.isawaitable(done):
-        raise TypeError("upgrade is a plain function")
+    with ThreadPoolExecutor(1) as thread:  # it runs a loop of its own
+        thread.submit(migrate.upgrade, postgres_server.url_of(name)).result()
     return name
 
 
