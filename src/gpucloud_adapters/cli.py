@@ -34,6 +34,15 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         for fault in invalid.faults:
             print(f"  - {fault}", file=sys.stderr)
         return _MISUSED
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("gpucloud_"):
+            raise
+        print(
+            f"gpucloud {command} needs more than the library: {missing.name} is not installed. "
+            "Install gpucloud[server,embedded].",
+            file=sys.stderr,
+        )
+        return _MISUSED
 
 
 def _parser() -> argparse.ArgumentParser:
