@@ -220,8 +220,8 @@ def _runs(cpulist: str) -> list[range]:
     runs: list[range] = []
     total = 0
     for part in cpulist.split(",") if cpulist else ():
-        first, _, last = part.strip().partition("-")
-        low, high = _number(first, cpulist), _number(last or first, cpulist)
+        first, dash, last = part.strip().partition("-")
+        low, high = _number(first, cpulist), _number(last if dash else first, cpulist)
         if high < low:
             raise CpuListInvalid(f"{cpulist[:80]!r} counts down.")
         runs.append(range(low, high + 1))

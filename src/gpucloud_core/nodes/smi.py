@@ -55,10 +55,13 @@ class SmiReport:
 _OPEN: Final = "<nvidia_smi_log>"
 _CLOSE: Final = "</nvidia_smi_log>"
 _UUID: Final = re.compile(r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_PCI: Final = re.compile(r"([0-9A-Fa-f]{1,8}):([0-9A-Fa-f]{1,2}):([0-9A-Fa-f]{1,2})\.([0-7])\Z")
+_PCI: Final = re.compile(
+    r"([0-9A-F]{1,8}):([0-9A-F]{1,2}):([0-9A-F]{1,2})\.([0-7])\Z", re.IGNORECASE
+)
 _LISTED: Final = re.compile(r"GPU (\d{1,2}): (.{1,200}?) \(UUID: (GPU-[0-9a-f-]{36})\)\s*\Z")
 _LOST: Final = re.compile(
-    r"Unable to determine the device handle for gpu\s*\d*:?\s*([0-9A-Fa-f:.]{7,16}): (.{1,200})",
+    r"Unable to determine the device handle for gpu\s*(?:\d{1,2}:\s+)?"
+    r"([0-9A-F]{3,8}:[0-9A-F]{2}:[0-9A-F]{2}\.[0-7]): (.{1,200})",
     re.IGNORECASE,
 )
 _VERSION: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}\Z")
@@ -170,8 +173,7 @@ def _health(element: ET.Element, gpu: SmiGpu) -> Iterator[Fault]:
 
 def _lost(text: str) -> Iterator[Fault]:
     for found in _LOST.finditer(text[:TEXT_MAX]):
-        where = pci_address(found[1].lstrip(":")) or _plain(found[1])
-        detail = f"The GPU at {where} does not answer: {_plain(found[2])}"
+        detail = f"The GPU at {pci_address(found[1])} does not answer: {_plain(found[2])}"
         yield Fault(code="gpu_lost", detail=detail)
 
 
