@@ -21,7 +21,7 @@ class Outbox(Protocol):
     """Events not yet handed on. Platform scope only."""
 
     async def pending(self, *, limit: int) -> Sequence[StoredEvent]:
-        """Return the oldest events not published, locked, skipping those others hold."""
+        """Return the oldest events not published; none while another unit reads them."""
         ...
 
     async def mark_published(self, ids: Sequence[int]) -> None:

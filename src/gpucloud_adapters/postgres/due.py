@@ -1,0 +1,183 @@
+"""Kinds that can tell what has come due, and kinds with one verb more than the others.
+
+Rows that have come due are found by an index made for it. Where a worker acts on the very rows it
+is given, they come locked, and rows that another worker holds are skipped.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import BigInteger, DateTime, Text, bindparam, func, select, text, update
+
+from gpucloud_adapters.postgres.rows import PostgresRows
+from gpucloud_adapters.postgres.statements import Statements
+from gpucloud_adapters.stored import kinds
+from gpucloud_adapters.stored.steps import LATEST, completed_seconds, usual
+from gpucloud_core.access.model import OneTimeToken
+from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.billing.model import BillingAccount, WebhookEvent
+from gpucloud_core.kernel.idempotency import StoredResponse
+from gpucloud_core.kernel.ids import AllocationId, TaskId, TenantId
+from gpucloud_core.metering.model import UsageSegment
+from gpucloud_core.work.model import Task
+
+ONE_TIME_TOKENS: Final = Statements(kinds.ONE_TIME_TOKENS)
+STORED_RESPONSES: Final = Statements(kinds.STORED_RESPONSES)
+ALLOCATIONS: Final = Statements(kinds.ALLOCATIONS)
+USAGE_SEGMENTS: Final = Statements(kinds.USAGE_SEGMENTS)
+BILLING_ACCOUNTS: Final = Statements(kinds.BILLING_ACCOUNTS)
+WEBHOOK_EVENTS: Final = Statements(kinds.WEBHOOK_EVENTS)
+TASKS: Final = Statements(kinds.TASKS)
+
+_NOW: Final = bindparam("now", type_=DateTime(timezone=True))
+_LIMIT: Final = bindparam("row_limit", type_=BigInteger)
+
+_token = ONE_TIME_TOKENS.columns
+_USE_TOKEN: Final = (
+    update(ONE_TIME_TOKENS.mapping.table)
+    .where(
+        _token.id == bindparam("row_key", type_=Text),
+        _token.used_at.is_(None),
+        _token.expires_at > _NOW,
+    )
+    .values(used_at=_NOW)
+    .returning(*_token)
+)
+
+
+class PostgresOneTimeTokens(PostgresRows[OneTimeToken]):
+    async def use(self, key: str, now: datetime) -> OneTimeToken | None:
+        used = await self.session.first(_USE_TOKEN, {"row_key": key, "now": now})
+        return None if used is None else self.statements.mapping.decode(used)
+
+
+_TRY_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:row_key, 0))")
+
+
+class PostgresStoredResponses(PostgresRows[StoredResponse]):
+    async def try_lock(self, key: str) -> bool:
+        return bool(await self.session.value(_TRY_LOCK, {"row_key": key}))
+
+
+_allocation = ALLOCATIONS.columns
+_EXPIRED: Final = (
+    select(_allocation.id)
+    .where(_allocation.state == AllocationState.ACTIVE.value, _allocation.releases_at <= _NOW)
+    .order_by(_allocation.releases_at)
+    .limit(_LIMIT)
+)
+
+
+class PostgresAllocations(PostgresRows[Allocation]):
+    async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
+        found = await self.session.rows(_EXPIRED, {"now": now, "row_limit": limit})
+        return [AllocationId(row[0]) for row in found]
+
+
+_segment = USAGE_SEGMENTS.columns
+_TENANTS_DUE: Final = (
+    select(_segment.tenant_id)
+    .where(_segment.next_settlement_at <= _NOW)
+    .group_by(_segment.tenant_id)
+    .order_by(func.min(_segment.next_settlement_at), _segment.tenant_id)
+    .limit(_LIMIT)
+)
+
+
+class PostgresUsageSegments(PostgresRows[UsageSegment]):
+    async def tenants_due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
+        found = await self.session.rows(_TENANTS_DUE, {"now": now, "row_limit": limit})
+        return [TenantId(row[0]) for row in found]
+
+
+_account = BILLING_ACCOUNTS.columns
+_DEADLINES: Final = (
+    select(_account.tenant_id)
+    .where(_account.next_deadline_at <= _NOW)
+    .order_by(_account.next_deadline_at)
+    .limit(_LIMIT)
+)
+
+
+class PostgresBillingAccounts(PostgresRows[BillingAccount]):
+    async def due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
+        found = await self.session.rows(_DEADLINES, {"now": now, "row_limit": limit})
+        return [TenantId(row[0]) for row in found]
+
+
+_event = WEBHOOK_EVENTS.columns
+_event_due = func.coalesce(_event.next_try_at, _event.received_at)
+_EVENTS_DUE: Final = (
+    WEBHOOK_EVENTS.select.where(_event.handled_at.is_(None), _event_due <= _NOW)
+    .order_by(_event_due)
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True)
+)
+
+
+class PostgresWebhookEvents(PostgresRows[WebhookEvent]):
+    async def due(self, now: datetime, *, limit: int) -> Sequence[WebhookEvent]:
+        return await self.read(_EVENTS_DUE, {"now": now, "row_limit": limit})
+
+
+_task = TASKS.columns
+_TASKS_DUE: Final = (
+    select(_task.id)
+    .where(
+        _task.due_at <= _NOW,
+        _task.finished_at.is_(None),
+        _task.lease_token.is_(None) | _task.lease_until.is_(None) | (_task.lease_until <= _NOW),
+    )
+    .order_by(_task.due_at)
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_NOTE_SECONDS: Final = text("""
+    INSERT INTO step_durations (kind, step, task_id, finished_at, seconds)
+    SELECT :kind, step, :task, finished_at, seconds
+    FROM unnest(CAST(:steps AS text[]), CAST(:ends AS timestamptz[]), CAST(:seconds AS bigint[]))
+        AS done (step, finished_at, seconds)
+    ON CONFLICT DO NOTHING
+""")
+_LATEST_SECONDS: Final = text("""
+    SELECT seconds FROM step_durations WHERE kind = :kind AND step = :step
+    ORDER BY finished_at DESC LIMIT :latest
+""")
+
+
+class PostgresTasks(PostgresRows[Task]):
+    """Tasks, and how long their steps took, which is known across tenants."""
+
+    async def add(self, row: Task) -> None:
+        await super().add(row)
+        await self._note_seconds(row)
+
+    async def put(self, row: Task) -> None:
+        await super().put(row)
+        await self._note_seconds(row)
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
+        found = await self.session.rows(_TASKS_DUE, {"now": now, "row_limit": limit})
+        return [TaskId(row[0]) for row in found]
+
+    async def usual_seconds(self, kind: str, step: str) -> int | None:
+        found = await self.session.rows(
+            _LATEST_SECONDS, {"kind": kind, "step": step, "latest": LATEST}
+        )
+        return usual([row[0] for row in reversed(found)])
+
+    async def _note_seconds(self, task: Task) -> None:
+        """Keep the seconds of each completed step, once per task."""
+        if done := completed_seconds(task):
+            steps, ends, seconds = map(list, zip(*done, strict=True))
+            await self.session.change(
+                _NOTE_SECONDS,
+                {
+                    "kind": task.kind,
+                    "task": task.id,
+                    "steps": steps,
+                    "ends": ends,
+                    "seconds": seconds,
+                },
+            )

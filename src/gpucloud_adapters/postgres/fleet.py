@@ -1,0 +1,145 @@
+"""The fleet's capacity, changed by functions of the database that see all of it at once.
+
+A node's capacity row is its gate: whoever changes it holds it until its transaction ends. Two
+transactions that wait for each other's gates would never end, so a unit waits for a gate only
+while every gate it holds belongs to a lower node; otherwise a gate that is held counts as a lost
+race.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Text, bindparam, literal_column, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from gpucloud_adapters.postgres.rows import PostgresRows
+from gpucloud_adapters.postgres.session import Session
+from gpucloud_adapters.postgres.statements import Statements
+from gpucloud_adapters.stored import kinds
+from gpucloud_adapters.stored.invariants import InvariantError
+from gpucloud_core.kernel.errors import Conflict, NotFound
+from gpucloud_core.nodes.model import SlotState
+from gpucloud_core.placement.model import Claim, NodeCapacity
+from gpucloud_core.placement.ports import FleetChanges
+
+CLAIMS: Final = Statements(kinds.CLAIMS)
+CAPACITY: Final = Statements(kinds.NODE_CAPACITY)
+
+_table: Final = CAPACITY.mapping.table
+
+# Every transaction below the mark had ended when the rows were read, so what it changed was seen.
+# Whatever still ran then, or began later, has a number at or above the mark, and so has the row
+# it changes: it is read next time, perhaps twice, and never missed. Neither clocks nor the order
+# of commits matter.
+_always: Final = select(literal_column("1")).subquery("always")  # the mark comes with no rows too
+_CHANGES: Final = (
+    select(
+        literal_column("CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text)"), *CAPACITY.columns
+    )
+    .select_from(
+        _always.outerjoin(_table, text("changed_xid >= CAST(CAST(:since AS text) AS xid8)"))
+    )
+    .order_by(_table.c.node_id)
+)
+_TAKE: Final = text("""
+    SELECT take_slots(:node, :mask, :whole, :vcpus, :memory_mib, :at, :may_wait)
+""")
+_MOVE: Final = text("SELECT move_slots(:claim, :state, :reason)")
+_GIVE_BACK: Final = text("SELECT give_back_slots(:claim, :at)")
+_LOWEST: Final = (
+    CAPACITY.select.where(
+        _table.c.pool == bindparam("pool", type_=Text),
+        _table.c.sellable,
+        _table.c.free_mask != literal_column("0"),
+        text("EXISTS (SELECT FROM unnest(CAST(:masks AS bigint[])) AS m WHERE free_mask & m = m)"),
+    )
+    .order_by(_table.c.node_id)
+    .limit(bindparam("row_limit", type_=BigInteger))
+    .with_for_update(skip_locked=True)
+)
+_PUT: Final = update(_table).where(
+    _table.c.node_id == bindparam("row_key", type_=Text),
+    _table.c.version == bindparam("read_version", type_=BigInteger),
+)
+_ADD: Final = insert(_table).on_conflict_do_nothing().returning(_table.c.node_id)
+
+
+class PostgresFleet:
+    """One per unit: it knows which gates the unit holds."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._claims = PostgresRows(session, CLAIMS)
+        self._highest_gate = ""
+
+    async def changes(self, since: str | None) -> FleetChanges:
+        found = await self._session.rows(_CHANGES, {"since": since or "0"})
+        return FleetChanges(
+            mark=found[0][0],
+            rows=tuple(_capacity(row[1:]) for row in found if row[1] is not None),
+        )
+
+    async def take(self, claim: Claim) -> bool:
+        taken = await self._session.value(
+            _TAKE,
+            {
+                "node": claim.node_id,
+                "mask": claim.mask,
+                "whole": claim.whole_node,
+                "vcpus": claim.vcpus,
+                "memory_mib": claim.memory_mib,
+                "at": claim.claimed_at,
+                "may_wait": claim.node_id > self._highest_gate,
+            },
+        )
+        if taken:
+            self._note_gate(claim.node_id)
+            await self._claims.add(claim)
+        return bool(taken)
+
+    async def set_slots(self, claim: Claim, state: str, reason: str = "") -> None:
+        values = {"claim": claim.id, "state": SlotState(state).value, "reason": reason}
+        if not await self._session.value(_MOVE, values):
+            raise NotFound("This claim is not open.")
+
+    async def give_back(self, claim: Claim) -> None:
+        if claim.released_at is None:
+            raise InvariantError(f"{claim.id} is given back without an instant")
+        values = {"claim": claim.id, "at": claim.released_at}
+        if not await self._session.value(_GIVE_BACK, values):
+            raise NotFound("There is no such claim.")
+        self._note_gate(claim.node_id)
+
+    async def put(self, capacity: NodeCapacity) -> None:
+        if self._session.scope.tenant_id is not None:
+            raise InvariantError("a tenant's unit may not change what a node offers")
+        values = CAPACITY.mapping.encode(capacity)
+        changed = {**values, "version": capacity.version + 1}
+        keys = {"row_key": changed.pop("node_id"), "read_version": capacity.version}
+        self._note_gate(capacity.node_id)
+        if await self._session.change(_PUT, {**changed, **keys}):
+            return
+        if not await self._session.rows(_ADD, values):
+            raise Conflict("The node's capacity changed since it was read.")
+
+    async def get(self, node_id: str) -> NodeCapacity | None:
+        found = await self._session.first(CAPACITY.get, {"row_key": node_id})
+        return None if found is None else _capacity(found)
+
+    async def lowest(
+        self, *, pool: str, masks: Sequence[int], limit: int
+    ) -> Sequence[NodeCapacity]:
+        found = await self._session.rows(
+            _LOWEST, {"pool": pool, "masks": list(masks), "row_limit": limit}
+        )
+        rows = [_capacity(row) for row in found]
+        for row in rows:
+            self._note_gate(row.node_id)
+        return rows
+
+    def _note_gate(self, node_id: str) -> None:
+        self._highest_gate = max(self._highest_gate, node_id)
+
+
+def _capacity(values: Sequence[Any]) -> NodeCapacity:
+    return CAPACITY.mapping.decode(values)

@@ -1,0 +1,1 @@
+"""The schema's history. Plain SQL, one head, additive: expand, backfill, contract."""

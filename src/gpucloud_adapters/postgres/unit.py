@@ -1,0 +1,265 @@
+"""Units of work in PostgreSQL, and how they begin.
+
+Leaving the block commits; anything else rolls back. One class satisfies every concept's narrow
+unit; what it may see and write is the scope's, held by the database.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gpucloud_adapters.postgres import due
+from gpucloud_adapters.postgres.fleet import CLAIMS, PostgresFleet
+from gpucloud_adapters.postgres.ledger import PostgresLedger
+from gpucloud_adapters.postgres.rows import PostgresRows
+from gpucloud_adapters.postgres.session import Session
+from gpucloud_adapters.postgres.statements import Statements
+from gpucloud_adapters.stored import kinds
+from gpucloud_adapters.stored.invariants import InvariantError
+from gpucloud_core.access.model import (
+    Project,
+    ProjectMember,
+    SshKey,
+    Tenant,
+    TenantMember,
+    User,
+)
+from gpucloud_core.access.model import (
+    Session as SignIn,
+)
+from gpucloud_core.allocations.model import StateChange
+from gpucloud_core.billing.model import Hold, PaymentSession
+from gpucloud_core.catalog.model import OsImage, Price, Sku
+from gpucloud_core.kernel.audit import AuditRow, audit_row
+from gpucloud_core.kernel.ids import entity_id, uuid7
+from gpucloud_core.kernel.outbox import StoredEvent
+from gpucloud_core.kernel.time import EPOCH, microseconds_between
+from gpucloud_core.kernel.unit import AuditFact, Event, Scope
+from gpucloud_core.nodes.model import Node, Slot
+from gpucloud_core.placement.model import Claim
+from gpucloud_core.work.model import TaskEvent
+
+_TENANTS: Final = Statements(kinds.TENANTS)
+_USERS: Final = Statements(kinds.USERS)
+_PROJECTS: Final = Statements(kinds.PROJECTS)
+_TENANT_MEMBERS: Final = Statements(kinds.TENANT_MEMBERS)
+_PROJECT_MEMBERS: Final = Statements(kinds.PROJECT_MEMBERS)
+_SESSIONS: Final = Statements(kinds.SESSIONS)
+_SSH_KEYS: Final = Statements(kinds.SSH_KEYS)
+_SKUS: Final = Statements(kinds.SKUS)
+_PRICES: Final = Statements(kinds.PRICES)
+_OS_IMAGES: Final = Statements(kinds.OS_IMAGES)
+_NODES: Final = Statements(kinds.NODES)
+_SLOTS: Final = Statements(kinds.SLOTS)
+_HOLDS: Final = Statements(kinds.HOLDS)
+_PAYMENTS: Final = Statements(kinds.PAYMENTS)
+_TASK_EVENTS: Final = Statements(kinds.TASK_EVENTS)
+_STATE_CHANGES: Final = Statements(kinds.STATE_CHANGES)
+_AUDIT_ROWS: Final = Statements(kinds.AUDIT_ROWS)
+
+_EMIT: Final = text("""
+    INSERT INTO outbox (kind, subject, tenant_id, payload)
+    VALUES (:kind, :subject, :tenant_id, :payload)
+""").bindparams(bindparam("payload", type_=JSONB))
+_RECORD: Final = insert(_AUDIT_ROWS.mapping.table)
+_RELAY_TURN: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('outbox', 0))")
+_PENDING: Final = text("""
+    SELECT id, kind, subject, tenant_id, payload, created_at FROM outbox
+    WHERE published_at IS NULL ORDER BY id LIMIT :row_limit
+""")
+_PUBLISHED: Final = text("""
+    UPDATE outbox SET published_at = clock_timestamp() WHERE id = ANY (CAST(:ids AS bigint[]))
+""")
+
+
+class PostgresTransactions:
+    """Begins units on the connections of one engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    def begin(self, scope: Scope) -> AbstractAsyncContextManager["PostgresUnit"]:
+        return self._begin(scope)
+
+    @asynccontextmanager
+    async def _begin(self, scope: Scope) -> AsyncIterator["PostgresUnit"]:
+        session = await Session.open(self._engine, scope)
+        try:
+            yield PostgresUnit(session)
+            await session.commit()
+        finally:
+            # Also when the task is being cancelled, the connection goes back rolled back.
+            await asyncio.shield(session.close())
+
+
+class PostgresOutbox:
+    """Events in order. One relay at a time reads them, so that none overtakes another."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def pending(self, *, limit: int) -> Sequence[StoredEvent]:
+        if not await self._session.value(_RELAY_TURN):
+            return ()
+        found = await self._session.rows(_PENDING, {"row_limit": limit})
+        return [
+            StoredEvent(
+                id=number,
+                event=Event(kind=kind, subject=subject, tenant_id=tenant_id, payload=payload),
+                created_at=created_at,
+            )
+            for number, kind, subject, tenant_id, payload, created_at in found
+        ]
+
+    async def mark_published(self, ids: Sequence[int]) -> None:
+        await self._session.change(_PUBLISHED, {"ids": list(ids)})
+
+
+class PostgresUnit:
+    """Satisfies every concept's narrow unit."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._fleet = PostgresFleet(session)
+
+    async def now(self, *, not_before: datetime | None = None) -> datetime:
+        now = self._session.now()
+        return now if not_before is None else max(now, not_before)
+
+    async def emit(self, event: Event) -> None:
+        await self._session.change(
+            _EMIT,
+            {
+                "kind": event.kind,
+                "subject": event.subject,
+                "tenant_id": event.tenant_id,
+                "payload": event.payload,
+            },
+        )
+
+    async def audit(self, fact: AuditFact) -> None:
+        now = self._session.now()
+        number = uuid7(microseconds_between(EPOCH, now) // 1000, os.urandom(10))
+        row = audit_row(entity_id("aud", number), now, fact)
+        await self._session.change(_RECORD, _AUDIT_ROWS.mapping.encode(row))
+
+    @property
+    def outbox(self) -> PostgresOutbox:
+        if self._session.scope.tenant_id is not None:
+            raise InvariantError("the outbox is the platform's alone")
+        return PostgresOutbox(self._session)
+
+    @property
+    def audit_rows(self) -> PostgresRows[AuditRow]:
+        return PostgresRows(self._session, _AUDIT_ROWS)
+
+    @property
+    def tenants(self) -> PostgresRows[Tenant]:
+        return PostgresRows(self._session, _TENANTS)
+
+    @property
+    def users(self) -> PostgresRows[User]:
+        return PostgresRows(self._session, _USERS)
+
+    @property
+    def projects(self) -> PostgresRows[Project]:
+        return PostgresRows(self._session, _PROJECTS)
+
+    @property
+    def tenant_members(self) -> PostgresRows[TenantMember]:
+        return PostgresRows(self._session, _TENANT_MEMBERS)
+
+    @property
+    def project_members(self) -> PostgresRows[ProjectMember]:
+        return PostgresRows(self._session, _PROJECT_MEMBERS)
+
+    @property
+    def sessions(self) -> PostgresRows[SignIn]:
+        return PostgresRows(self._session, _SESSIONS)
+
+    @property
+    def ssh_keys(self) -> PostgresRows[SshKey]:
+        return PostgresRows(self._session, _SSH_KEYS)
+
+    @property
+    def one_time_tokens(self) -> due.PostgresOneTimeTokens:
+        return due.PostgresOneTimeTokens(self._session, due.ONE_TIME_TOKENS)
+
+    @property
+    def skus(self) -> PostgresRows[Sku]:
+        return PostgresRows(self._session, _SKUS)
+
+    @property
+    def prices(self) -> PostgresRows[Price]:
+        return PostgresRows(self._session, _PRICES)
+
+    @property
+    def os_images(self) -> PostgresRows[OsImage]:
+        return PostgresRows(self._session, _OS_IMAGES)
+
+    @property
+    def nodes(self) -> PostgresRows[Node]:
+        return PostgresRows(self._session, _NODES)
+
+    @property
+    def slots(self) -> PostgresRows[Slot]:
+        return PostgresRows(self._session, _SLOTS)
+
+    @property
+    def fleet(self) -> PostgresFleet:
+        return self._fleet
+
+    @property
+    def claims(self) -> PostgresRows[Claim]:
+        return PostgresRows(self._session, CLAIMS)
+
+    @property
+    def usage_segments(self) -> due.PostgresUsageSegments:
+        return due.PostgresUsageSegments(self._session, due.USAGE_SEGMENTS)
+
+    @property
+    def billing_accounts(self) -> due.PostgresBillingAccounts:
+        return due.PostgresBillingAccounts(self._session, due.BILLING_ACCOUNTS)
+
+    @property
+    def ledger(self) -> PostgresLedger:
+        return PostgresLedger(self._session)
+
+    @property
+    def holds(self) -> PostgresRows[Hold]:
+        return PostgresRows(self._session, _HOLDS)
+
+    @property
+    def payments(self) -> PostgresRows[PaymentSession]:
+        return PostgresRows(self._session, _PAYMENTS)
+
+    @property
+    def webhook_events(self) -> due.PostgresWebhookEvents:
+        return due.PostgresWebhookEvents(self._session, due.WEBHOOK_EVENTS)
+
+    @property
+    def tasks(self) -> due.PostgresTasks:
+        return due.PostgresTasks(self._session, due.TASKS)
+
+    @property
+    def task_events(self) -> PostgresRows[TaskEvent]:
+        return PostgresRows(self._session, _TASK_EVENTS)
+
+    @property
+    def allocations(self) -> due.PostgresAllocations:
+        return due.PostgresAllocations(self._session, due.ALLOCATIONS)
+
+    @property
+    def state_changes(self) -> PostgresRows[StateChange]:
+        return PostgresRows(self._session, _STATE_CHANGES)
+
+    @property
+    def stored_responses(self) -> due.PostgresStoredResponses:
+        return due.PostgresStoredResponses(self._session, due.STORED_RESPONSES)
