@@ -187,6 +187,10 @@ class Inside(Provider):
     scope = Scope.APP
 
     @provide
+    def attempt_limits(self) -> sign_in.AttemptLimits:
+        return sign_in.AttemptLimits()
+
+    @provide
     def sign_up(
         self,
         transactions: Transactions[AccessUnit],
@@ -241,12 +245,17 @@ class Inside(Provider):
         )
 
 
+def inside() -> tuple[Provider, ...]:
+    """Return the providers of every use case, over whatever binds the ports."""
+    named = Provider(scope=Scope.APP)
+    for use_case in USE_CASES:
+        named.provide(use_case)
+    return (Inside(), named)
+
+
 def make_container(settings: Settings) -> AsyncContainer:
     """Return a container of everything, over ``settings``; close it to close connections.
 
     A container belongs to the event loop that first uses it.
     """
-    named = Provider(scope=Scope.APP)
-    for use_case in USE_CASES:
-        named.provide(use_case)
-    return make_async_container(Outside(), Inside(), named, context={Settings: settings})
+    return make_async_container(Outside(), *inside(), context={Settings: settings})

@@ -6,6 +6,7 @@ from dishka import AsyncContainer
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor, SessionKind
@@ -61,7 +62,7 @@ async def provide_actor(request: _Request) -> Actor:
     return await actor_of(request, request.app.state.dishka_container)
 
 
-async def provide_project_id(request: _Request, actor: Actor) -> ProjectId:
+async def provide_project_id(request: _Request, actor: NamedDependency[Actor]) -> ProjectId:
     """Litestar dependency ``project_id``: named by header, remembered by cookie, or the default.
 
     Raises:
@@ -87,7 +88,9 @@ async def provide_project_id(request: _Request, actor: Actor) -> ProjectId:
     return projects[0].project.id
 
 
-async def provide_idempotency(request: _Request, actor: Actor) -> IdempotencyKey | None:
+async def provide_idempotency(
+    request: _Request, actor: NamedDependency[Actor]
+) -> IdempotencyKey | None:
     """Litestar dependency ``idempotency``: the client's key with what it was sent with.
 
     Raises:

@@ -1,0 +1,125 @@
+"""The web application over a cloud in memory: every handler for real, no server and no database."""
+
+from functools import cache
+
+from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
+from litestar import Litestar
+
+from gpucloud_adapters.bootstrap import inside
+from gpucloud_adapters.memory.cloud import MemoryCloud
+from gpucloud_adapters.memory.node_driver import MemoryShells
+from gpucloud_adapters.memory.passwords import ScryptPasswordHasher
+from gpucloud_adapters.memory.payments import MemoryPayments
+from gpucloud_adapters.memory.rate_limits import MemoryRateLimiter
+from gpucloud_adapters.settings import Settings
+from gpucloud_adapters.system import SystemSecrets
+from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
+from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
+from gpucloud_core.kernel.ids import Ids
+from gpucloud_core.kernel.outbox import RelayUnit
+from gpucloud_core.kernel.time import Clock
+from gpucloud_core.kernel.unit import Transactions
+from gpucloud_core.nodes.ports import NodeDriver, Shells
+from gpucloud_core.placement.fleet_view import FleetView
+from gpucloud_core.placement.ports import PlacementUnit
+from gpucloud_web.app import build
+
+ORIGIN = "http://127.0.0.1:8000"
+SETTINGS = Settings.of(
+    {
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1/none",
+        "REDIS_URL": "redis://127.0.0.1/0",
+        "STRIPE_SECRET_KEY": "sk_test_none",
+        "STRIPE_WEBHOOK_SECRET": "whsec_none",
+        "STRIPE_API_BASE": "http://127.0.0.1:9",
+        "GPUCLOUD_SIMULATED": "1",
+        "GPUCLOUD_PUBLIC_URL": ORIGIN,
+    }
+)
+
+
+class InMemory(Provider):
+    """Ports bound to the adapters of one ``MemoryCloud``."""
+
+    scope = Scope.APP
+    cloud = from_context(MemoryCloud)
+    settings = from_context(Settings)
+
+    @provide
+    def clock(self, cloud: MemoryCloud) -> Clock:
+        return cloud.clock
+
+    @provide
+    def ids(self, cloud: MemoryCloud) -> Ids:
+        return cloud.ids
+
+    @provide
+    def jitter(self) -> SystemSecrets:
+        return SystemSecrets()
+
+    @provide
+    def secrets(self, cloud: MemoryCloud) -> Secrets:
+        return cloud.secrets
+
+    @provide
+    def access(self, cloud: MemoryCloud) -> Transactions[AccessUnit]:
+        return cloud.transactions
+
+    @provide
+    def billing(self, cloud: MemoryCloud) -> Transactions[BillingUnit]:
+        return cloud.transactions
+
+    @provide
+    def relay(self, cloud: MemoryCloud) -> Transactions[RelayUnit]:
+        return cloud.transactions
+
+    @provide
+    def placement(self, cloud: MemoryCloud) -> Transactions[PlacementUnit]:
+        return cloud.transactions
+
+    @provide
+    def allocations(self, cloud: MemoryCloud) -> Transactions[AllocationUnit]:
+        return cloud.transactions
+
+    @provide
+    def limiter(self, cloud: MemoryCloud) -> RateLimiter:
+        return MemoryRateLimiter(cloud.clock)
+
+    @provide
+    def hasher(self, cloud: MemoryCloud) -> PasswordHasher:
+        return ScryptPasswordHasher(cloud.secrets, cost=16)
+
+    @provide
+    def driver(self, cloud: MemoryCloud) -> NodeDriver:
+        return cloud.driver
+
+    @provide
+    def shells(self, cloud: MemoryCloud) -> Shells:
+        return MemoryShells(cloud.driver)
+
+    @provide
+    def payments(self, cloud: MemoryCloud) -> PaymentProcessor:
+        return MemoryPayments(cloud.clock, secret="whsec_none")
+
+    @provide
+    def fleet(self, cloud: MemoryCloud) -> FleetView:
+        return cloud.fleet
+
+
+def memory_container(cloud: MemoryCloud) -> AsyncContainer:
+    context = {MemoryCloud: cloud, Settings: SETTINGS}
+    return make_async_container(InMemory(), *inside(), context=context)
+
+
+@cache
+def _built() -> Litestar:
+    """Build the application once: its routes and its schema are the same for every cloud."""
+    return build(SETTINGS, make_async_container(InMemory(), *inside(), skip_validation=True))
+
+
+def memory_app(cloud: MemoryCloud) -> Litestar:
+    """Return the whole web application over ``cloud``; one cloud at a time."""
+    app = _built()
+    app.state.dishka_container = memory_container(cloud)
+    return app
