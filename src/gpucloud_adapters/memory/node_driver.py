@@ -150,7 +150,8 @@ class MemoryNodeDriver:
         self, access: NodeAccess, claim_id: ClaimId, keys: Sequence[str]
     ) -> tuple[str, ...]:
         with self._call(access, wire.SET_KEYS.verb) as call:
-            asked = _sent(wire.SET_KEYS, wire.KeysRequest(claim_id=claim_id, keys=tuple(keys)))
+            request = wire.KeysRequest(claim_id=claim_id, keys=tuple(dict.fromkeys(keys)))
+            asked = _sent(wire.SET_KEYS, request)
             call.holdings = rules.set_keys(call.holdings, claim_id, asked.keys)
             return rules.evidence(call.holdings, call.topology, claim_id).key_fingerprints
 

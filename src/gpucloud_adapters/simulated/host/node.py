@@ -101,7 +101,8 @@ class SimulatedNode:
             Refused: something else has the host's own port.
         """
         self._holdings = self._file.load()
-        await self._match(tolerant=True)
+        for claim_id, taken in (await self._match()).items():
+            log.warning("simulated_host.slice_locked_out %s: %s", claim_id, taken.detail)
         operator = public_line(self._keyring.key("operator"))
         self._operator_door = self._door(
             host=self.host,
@@ -141,18 +142,23 @@ class SimulatedNode:
         """Make ``holdings`` the host's state; call it with ``changing`` held, and to its end.
 
         Raises:
-            Refused: a slice's address is not free; nothing was changed.
+            Refused: the address of a slice just made is not free; nothing was changed.
         """
         before = self._holdings
-        self._holdings = holdings
         try:
-            await self._match()
-            if holdings != before:
-                await asyncio.to_thread(self._file.save, holdings)
+            await self._become(holdings)
         except Exception:
             self._holdings = before
-            await self._match(tolerant=True)
+            await self._match()
             raise
+
+    async def _become(self, holdings: Holdings) -> None:
+        before, self._holdings = self._holdings, holdings
+        for claim_id, taken in (await self._match()).items():
+            if holdings.records[claim_id] != before.records.get(claim_id):
+                raise taken
+        if holdings != before:
+            await asyncio.to_thread(self._file.save, holdings)
 
     async def serve_slice(
         self, process: Process, claim_id: ClaimId, *, command: str | None
@@ -171,24 +177,24 @@ class SimulatedNode:
     def _held(self, claim_id: ClaimId) -> HeldSlice:
         return self._holdings.slices[claim_id]
 
-    async def _match(self, *, tolerant: bool = False) -> None:
+    async def _match(self) -> dict[ClaimId, Refused]:
         """Open and close doors until exactly the running slices have one.
 
-        ``tolerant`` logs an address that is taken and goes on without that door.
+        Returns:
+            the slices that could not get theirs, and why; it is tried again the next time.
         """
         running = {key: held for key, held in self._holdings.slices.items() if held.running}
         for claim_id, (spec, _) in tuple(self._doors.items()):
             if claim_id not in running or running[claim_id].spec != spec:
                 await self._shut(claim_id)
+        locked_out: dict[ClaimId, Refused] = {}
         for claim_id, held in running.items():
-            if claim_id in self._doors:
-                continue
-            try:
-                await self._unlock(claim_id, held.spec)
-            except Refused as taken:
-                if not tolerant:
-                    raise
-                log.warning("simulated_host.slice_not_reachable %s", taken.detail)
+            if claim_id not in self._doors:
+                try:
+                    await self._unlock(claim_id, held.spec)
+                except Refused as taken:
+                    locked_out[claim_id] = taken
+        return locked_out
 
     async def _unlock(self, claim_id: ClaimId, spec: SliceSpec) -> None:
         door = self._door(

@@ -156,10 +156,11 @@ def _without(topology: Topology, fault: Fault | None) -> Topology:
 
 
 async def _read(process: Process) -> bytes:
-    """Return the document on stdin; a longer one than allowed comes back too long to parse."""
+    """Return the document on stdin. One that is too long is read to its end but not kept whole."""
     text = ""
-    while len(text) <= wire.DOCUMENT_BYTES_MAX and (part := await process.stdin.read(65_536)):
-        text += part
+    while part := await process.stdin.read(65_536):
+        if len(text) <= wire.DOCUMENT_BYTES_MAX:
+            text += part
     return text.encode()
 
 

@@ -1,0 +1,631 @@
+"""The simulated host over real SSH: its operator account, its slices, its faults, its restart.
+
+Seen to fail when ``nvidia-smi -L`` listed all eight GPUs instead of the slice's, when ``_shut``
+left the sessions of a slice that was cut off alone, and when ``keep`` answered before it wrote.
+"""
+
+import asyncio
+import json
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import asyncssh
+import pytest
+import pytest_asyncio
+
+from gpucloud_adapters.simulated.fleet_file import FILE_NAME, read_fleet
+from gpucloud_adapters.simulated.fleet_server import Fleet, FleetOptions
+from gpucloud_adapters.simulated.host.faults import Fault, FaultKind, FaultScript
+from gpucloud_adapters.simulated.host.identity import public_line
+from gpucloud_adapters.simulated.host.node import SimulatedNode
+from gpucloud_adapters.simulated.host.operator import Operator
+from gpucloud_adapters.ssh.connections import SshConnections
+from gpucloud_adapters.ssh.node_driver import SshNodeDriver
+from gpucloud_adapters.ssh.shells import SshShells
+from gpucloud_core.nodes.model import NodeAccess, SliceSpec
+from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
+from gpucloud_core.nodes.systems import hgx_h200
+from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
+from simulated_builders import SteppedClock, a_spec, claim
+
+CUSTOMER = asyncssh.generate_private_key("ssh-ed25519")
+STRANGER = asyncssh.generate_private_key("ssh-ed25519")
+SEED = "7"
+TOPOLOGY = hgx_h200(seed=SEED)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def spec(number: int = 1, **changes: object) -> SliceSpec:
+    made = a_spec(number, topology=TOPOLOGY, port=free_port())
+    return replace(made, **changes)  # type: ignore[arg-type]  # fields of the spec
+
+
+class World:
+    """A simulated host, and the real driver that reaches it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.stack = AsyncExitStack()
+        self.node: SimulatedNode
+        self.connections: SshConnections
+
+    async def start(self, *faults: Fault) -> None:
+        self.node = SimulatedNode(
+            name="hgx-h200-01",
+            topology=TOPOLOGY,
+            folder=self.home,
+            seed=SEED,
+            clock=SteppedClock(),
+            port=self.port,
+            faults=FaultScript(faults),
+        )
+        operator = Operator(self.node)
+        await self.node.start(operator.serve)
+        self.stack.push_async_callback(operator.finish)
+        self.stack.push_async_callback(self.node.close)
+        self.connections = SshConnections(self.credential, connect_seconds=5)
+        self.stack.push_async_callback(self.connections.close)
+
+    async def stop(self) -> None:
+        await self.stack.aclose()
+
+    async def credential(self, name: str) -> str:
+        assert name == self.access.credential
+        return self.node.operator_key_path.read_text()
+
+    @property
+    def access(self) -> NodeAccess:
+        return self.node.access
+
+    @property
+    def driver(self) -> SshNodeDriver:
+        return SshNodeDriver(self.connections)
+
+    async def provisioned(self, made: SliceSpec) -> str:
+        """Provision, let the customer in, and return the slice's host key."""
+        endpoint = await self.driver.provision(self.access, made)
+        await self.driver.set_keys(self.access, made.claim_id, [public_line(CUSTOMER)])
+        return endpoint.host_key
+
+    @asynccontextmanager
+    async def customer(
+        self, made: SliceSpec, host_key: str, *, key: asyncssh.SSHKey = CUSTOMER
+    ) -> AsyncIterator[asyncssh.SSHClientConnection]:
+        pinned = asyncssh.import_public_key(host_key)
+        async with asyncssh.connect(
+            made.ssh_host,
+            made.ssh_port,
+            username=made.username,
+            client_keys=[key],
+            known_hosts=([pinned], [], []),
+            config=None,
+            agent_path=None,
+        ) as connection:
+            yield connection
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path)
+    await world.start()
+    yield world
+    await world.stop()
+
+
+Restart = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def restart(world: World) -> Restart:
+    """Stop the host and start it again from its folder, with these faults."""
+
+    async def again(*faults: Fault) -> None:
+        await world.stop()
+        world.stack = AsyncExitStack()
+        await world.start(*faults)
+
+    return again
+
+
+class Terminal:
+    """Types into a terminal and waits for what it shows."""
+
+    def __init__(self, process: asyncssh.SSHClientProcess[str]) -> None:
+        self.process = process
+        self.shown = ""
+
+    async def until(self, text: str) -> str:
+        """Return what was shown up to and with ``text``."""
+        async with asyncio.timeout(5):
+            while text not in self.shown:
+                part = await self.process.stdout.read(4096)
+                assert part, f"ended without {text!r}, after {self.shown!r}"
+                self.shown += part
+        before, _, self.shown = self.shown.partition(text)
+        return before + text
+
+    async def type(self, keys: str, *, until: str) -> str:
+        self.process.stdin.write(keys)
+        return await self.until(until)
+
+
+async def terminal(connection: asyncssh.SSHClientConnection) -> Terminal:
+    process = await connection.create_process(term_type="xterm-256color", term_size=(100, 30))
+    opened = Terminal(process)
+    await opened.until("$ ")
+    return opened
+
+
+class TestOperatorAccount:
+    async def test_answers_discovery_from_its_topology(self, world: World) -> None:
+        found = await world.driver.discover(world.access)
+
+        assert set(found.outputs) == {" ".join(argv) for argv in DISCOVERY_COMMANDS}
+        for gpu in TOPOLOGY.gpus:
+            assert gpu.uuid in found.outputs["nvidia-smi -L"]
+            assert gpu.pci_address in found.outputs["nvidia-smi -q -x"]
+
+    async def test_probes(self, world: World) -> None:
+        report = await world.driver.probe(world.access)
+
+        assert report.gpu_uuids == tuple(gpu.uuid for gpu in TOPOLOGY.gpus)
+        assert report.problems == ()
+
+    async def test_has_nothing_else(self, world: World) -> None:
+        started: list[str] = []
+        watching = True
+
+        def watch(event: str, _: object) -> None:
+            if watching and event.startswith(("subprocess", "os.exec", "os.system", "os.fork")):
+                started.append(event)
+
+        sys.addaudithook(watch)
+        connection = await world.connections.dial(world.access)
+        async with connection:
+            for command in ("sh -c id", "bash", "$(id)", "nvidia-smi", "cat /etc/passwd", "'", ""):
+                result = await connection.run(command or None, stdin=asyncssh.DEVNULL)
+                assert result.exit_status == 127, command
+                assert "not on a simulated node" in str(result.stderr)
+        watching = False
+
+        assert started == []
+
+    async def test_lets_only_its_key_in(self, world: World) -> None:
+        wrong = SshConnections(_a_strangers_key, connect_seconds=5)
+        try:
+            with pytest.raises(NodeRefused):
+                await SshNodeDriver(wrong).probe(world.access)
+        finally:
+            await wrong.close()
+
+    async def test_is_known_by_its_host_key(self, world: World) -> None:
+        another = replace(world.access, host_key=public_line(STRANGER))
+
+        with pytest.raises(HostKeyChanged):
+            await world.driver.probe(another)
+
+    async def test_refuses_a_document_that_is_not_one(self, world: World) -> None:
+        async with await world.connections.dial(world.access) as connection:
+            for text in (" ", "[]", '{"claim_id": "x"}', "x" * 300_000):
+                result = await connection.run("gpucloud-node verify", input=text)
+                answer = json.loads(str(result.stdout))
+                assert (answer["ok"], answer["error"]) == (False, "invalid_document")
+
+
+async def _a_strangers_key(name: str) -> str:
+    del name
+    return STRANGER.export_private_key().decode()
+
+
+class TestSlice:
+    async def test_lives_from_provisioning_to_a_proven_wipe(self, world: World) -> None:
+        made, driver, access = spec(), world.driver, world.access
+
+        endpoint = await driver.provision(access, made)
+        assert (await driver.verify(access, made.claim_id)).ssh_ready
+        prints = await driver.set_keys(access, made.claim_id, [public_line(CUSTOMER)])
+        assert prints == (CUSTOMER.get_fingerprint(),)
+        assert await driver.provision(access, made) == endpoint
+        there = await driver.verify(access, made.claim_id)
+        assert there.gpu_uuids == made.gpu_uuids
+        assert there.key_fingerprints == prints
+        assert [each.claim_id for each in await driver.list_ours(access)] == [made.claim_id]
+
+        await driver.cut_off(access, made.claim_id)
+        await driver.release(access, made.claim_id)
+        assert await driver.verify_clean(access, made.claim_id, made.gpu_uuids)
+        proof = await driver.wipe(access, made.claim_id, made.gpu_uuids)
+        assert proof.clean
+        assert len(proof.device_serials) == len(made.gpu_uuids)
+        assert await driver.verify_clean(access, made.claim_id, made.gpu_uuids) == ()
+        assert await driver.list_ours(access) == ()
+
+    async def test_lets_exactly_its_keys_in(self, world: World) -> None:
+        made = spec()
+        host_key = await world.provisioned(made)
+
+        async with world.customer(made, host_key) as connection:
+            assert (await connection.run("whoami")).stdout == "ubuntu\n"
+        with pytest.raises(asyncssh.PermissionDenied):
+            async with world.customer(made, host_key, key=STRANGER):
+                pass
+        with pytest.raises(asyncssh.PermissionDenied):
+            async with world.customer(replace(made, username="root"), host_key):
+                pass
+        await world.driver.set_keys(world.access, made.claim_id, [public_line(STRANGER)])
+        with pytest.raises(asyncssh.PermissionDenied):
+            async with world.customer(made, host_key):
+                pass
+
+    async def test_answers_only_the_networks_it_is_open_to(self, world: World) -> None:
+        closed, opened = (
+            spec(1, gpu_uuids=(), gpu_indexes=(), ssh_cidrs=("203.0.113.0/24",)),
+            spec(2, gpu_uuids=(), gpu_indexes=(), ssh_cidrs=("203.0.113.0/24", "127.0.0.0/8")),
+        )
+        keys = [await world.provisioned(each) for each in (closed, opened)]
+
+        with pytest.raises((asyncssh.ConnectionLost, ConnectionResetError)):
+            async with world.customer(closed, keys[0]):
+                pass
+        async with world.customer(opened, keys[1]) as connection:
+            assert (await connection.run("whoami")).exit_status == 0
+
+    async def test_sees_only_its_own_gpus(self, world: World) -> None:
+        made = spec()
+        host_key = await world.provisioned(made)
+
+        async with world.customer(made, host_key) as connection:
+            listed = str((await connection.run("nvidia-smi -L")).stdout)
+
+        assert listed.splitlines() == [
+            f"GPU {index}: NVIDIA H200 (UUID: {uuid})" for index, uuid in enumerate(made.gpu_uuids)
+        ]
+
+    async def test_serves_commands_and_piped_lines(self, world: World) -> None:
+        made = spec()
+        host_key = await world.provisioned(made)
+
+        async with world.customer(made, host_key) as connection:
+            missing = await connection.run("vim x")
+            piped = await connection.run(None, input="cd /etc\npwd\nexit 3\n")
+
+        assert (missing.exit_status, missing.stderr) == (127, "vim: not on a simulated node\n")
+        assert (piped.exit_status, piped.stdout) == (3, "/etc\n")
+
+    async def test_forwards_nothing_and_has_no_files_to_send(self, world: World) -> None:
+        made = spec()
+        host_key = await world.provisioned(made)
+
+        async with world.customer(made, host_key) as connection:
+            with pytest.raises(asyncssh.ChannelOpenError, match="forwards nothing"):
+                await connection.open_connection("127.0.0.1", world.port)
+            with pytest.raises(asyncssh.ChannelListenError):
+                await connection.forward_remote_port("", 0, "127.0.0.1", 22)
+            with pytest.raises(asyncssh.Error):
+                await connection.start_sftp_client()
+
+    async def test_is_cut_off_with_its_sessions(self, world: World) -> None:
+        made = spec()
+        host_key = await world.provisioned(made)
+        shell = await SshShells(world.connections).open(
+            world.access, made.claim_id, columns=80, rows=24
+        )
+        async with world.customer(made, host_key) as connection:
+            session = await terminal(connection)
+            await world.driver.cut_off(world.access, made.claim_id)
+
+            async with asyncio.timeout(5):
+                await connection.wait_closed()
+                await session.process.wait_closed()
+                with suppress(NodeUnreachable):
+                    while await shell.read():
+                        pass
+            await shell.close()
+        with pytest.raises(OSError, match="Connect call failed"):
+            async with world.customer(made, host_key):
+                pass
+        assert not (await world.driver.verify(world.access, made.claim_id)).ssh_ready
+
+    async def test_takes_no_address_that_is_taken_or_not_of_the_loopback(
+        self, world: World
+    ) -> None:
+        with socket.socket() as squatter:
+            squatter.bind(("127.0.0.1", 0))
+            squatter.listen()
+            for changes in (
+                {"ssh_port": squatter.getsockname()[1]},
+                {"ssh_host": "0.0.0.0"},  # noqa: S104  to see it refused
+                {"ssh_host": "192.0.2.1"},
+            ):
+                with pytest.raises(NodeRefused, match="address_in_use"):
+                    await world.driver.provision(world.access, spec(**changes))
+        assert await world.driver.list_ours(world.access) == ()
+
+
+class TestTerminal:
+    async def test_edits_lines(self, world: World) -> None:
+        made = spec()
+        host_key = await world.provisioned(made)
+        async with world.customer(made, host_key) as connection:
+            screen = await terminal(connection)
+
+            assert "hello\r\n" in await screen.type("echo hello\r", until="$ ")
+            assert "echo hello" in await screen.type("\x1b[A", until="hello")
+            assert "hi hello" in await screen.type("\x01\x1b[C\x1b[C\x1b[C\x1b[C hi\r", until="$ ")
+            assert "^C" in await screen.type("echo lost\x03", until="$ ")
+            assert "left\r\n" in await screen.type("echo left righ\x7f\x17\r", until="$ ")
+            assert "\x1b[2J" in await screen.type("\x0c", until="$ ")
+            assert "nvidia-smi" in await screen.type("\t", until="$ ")
+            assert "os-release" in await screen.type("cat /etc/o\t\r", until="$ ")
+            await screen.type("\x04", until="logout")
+            await screen.process.wait_closed()
+            assert screen.process.exit_status == 0
+
+    async def test_refreshes_top_until_q_and_follows_the_window(self, world: World) -> None:
+        made = spec()
+        host_key = await world.provisioned(made)
+        async with world.customer(made, host_key) as connection:
+            screen = await terminal(connection)
+
+            await screen.type("top\r", until="press q to quit")
+            screen.process.change_terminal_size(60, 6)
+            await screen.until("MiB Swap")
+            await screen.until("MiB Swap")
+            assert "\x1b[?1049l" in await screen.type("q", until="$ ")
+            assert "ubuntu\r\n" in await screen.type("whoami\r", until="$ ")
+
+    async def test_is_the_same_through_the_node(self, world: World) -> None:
+        made = spec()
+        await world.driver.provision(world.access, made)
+
+        shell = await SshShells(world.connections).open(
+            world.access, made.claim_id, columns=80, rows=24
+        )
+        await shell.write(b"nvidia-smi -L\rexit 5\r")
+        shown = b""
+        while part := await shell.read():
+            shown += part
+        await shell.close()
+
+        assert shown.count(b"UUID: ") == len(made.gpu_uuids)
+        assert b"[simulated]" in shown
+        assert shell.exit_status == 5
+
+    async def test_is_not_opened_without_a_slice(self, world: World) -> None:
+        with pytest.raises(NodeRefused):
+            await SshShells(world.connections).open(world.access, claim(9), columns=80, rows=24)
+
+
+class TestRestart:
+    async def test_brings_slices_back_as_they_were(self, world: World, restart: Restart) -> None:
+        running, cut, wiped = spec(1), spec(2, gpu_uuids=(), gpu_indexes=()), spec(3)
+        host_key = await world.provisioned(running)
+        await world.provisioned(cut)
+        await world.driver.cut_off(world.access, cut.claim_id)
+        await world.driver.release(world.access, running.claim_id)
+        await world.driver.wipe(world.access, running.claim_id, running.gpu_uuids)
+        host_key = await world.provisioned(wiped)
+        access = world.access
+
+        await restart()
+
+        assert world.access == access
+        assert [(each.claim_id, each.running) for each in await world.driver.list_ours(access)] == [
+            (cut.claim_id, False),
+            (wiped.claim_id, True),
+        ]
+        async with world.customer(wiped, host_key) as connection:
+            assert (await connection.run("whoami")).exit_status == 0
+        with pytest.raises(NodeRefused, match="stale_generation"):
+            await world.driver.provision(access, running)
+
+    async def test_comes_up_though_a_port_was_taken_meanwhile(
+        self, world: World, restart: Restart
+    ) -> None:
+        made = spec()
+        await world.provisioned(made)
+        await world.stop()
+        world.stack = AsyncExitStack()
+        with socket.socket() as squatter:
+            squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            squatter.bind(("127.0.0.1", made.ssh_port))
+            squatter.listen()
+            await world.start()
+
+            there = await world.driver.verify(world.access, made.claim_id)
+            assert (there.running, there.ssh_ready) == (True, False)
+        await world.driver.provision(world.access, made)
+        assert (await world.driver.verify(world.access, made.claim_id)).ssh_ready
+
+    async def test_forgets_nothing_that_was_answered(self, world: World) -> None:
+        made = spec()
+        await world.driver.provision(world.access, made)
+
+        saved = json.loads((world.home / "holdings.json").read_text())
+
+        assert [row["spec"]["claim_id"] for row in saved["records"]] == [made.claim_id]
+        assert stat.S_IMODE((world.home / "holdings.json").stat().st_mode) == 0o600
+
+
+class TestFaults:
+    async def test_slow_only_takes_longer(self, world: World, restart: Restart) -> None:
+        await restart(Fault(verb="probe", kind=FaultKind.SLOW, seconds=1))
+        begun = asyncio.get_running_loop().time()
+
+        report = await world.driver.probe(world.access)
+
+        assert report.gpu_uuids
+        assert asyncio.get_running_loop().time() - begun >= 1
+
+    async def test_hang_does_nothing_and_never_answers(
+        self, world: World, restart: Restart
+    ) -> None:
+        await restart(Fault(verb="provision", kind=FaultKind.HANG))
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await world.driver.provision(world.access, spec())
+        assert await world.driver.list_ours(world.access) == ()
+
+    async def test_reset_does_it_and_breaks_the_answer(
+        self, world: World, restart: Restart
+    ) -> None:
+        await restart(Fault(verb="provision", kind=FaultKind.RESET))
+        made = spec()
+
+        with pytest.raises((NodeUnreachable, NodeRefused)):
+            await world.driver.provision(world.access, made)
+
+        assert (await world.driver.verify(world.access, made.claim_id)).running
+        assert (await world.driver.provision(world.access, made)).port == made.ssh_port
+
+    async def test_fail_after_doing_says_the_opposite_of_what_is(
+        self, world: World, restart: Restart
+    ) -> None:
+        await restart(Fault(verb="release", kind=FaultKind.FAIL_AFTER_DOING))
+        made = spec()
+        await world.driver.provision(world.access, made)
+
+        with pytest.raises(NodeRefused, match="internal"):
+            await world.driver.release(world.access, made.claim_id)
+
+        assert not (await world.driver.verify(world.access, made.claim_id)).exists
+
+    async def test_ok_without_doing_is_found_by_reading_back(
+        self, world: World, restart: Restart
+    ) -> None:
+        await restart(
+            Fault(verb="provision", kind=FaultKind.OK_WITHOUT_DOING),
+            Fault(verb="set-keys", kind=FaultKind.OK_WITHOUT_DOING),
+            Fault(verb="wipe", kind=FaultKind.OK_WITHOUT_DOING),
+        )
+        made, driver, access = spec(), world.driver, world.access
+
+        assert (await driver.provision(access, made)).port == made.ssh_port
+        assert not (await driver.verify(access, made.claim_id)).exists
+        await driver.provision(access, made)
+        assert await driver.set_keys(access, made.claim_id, [public_line(CUSTOMER)])
+        assert (await driver.verify(access, made.claim_id)).key_fingerprints == ()
+        await driver.release(access, made.claim_id)
+        assert (await driver.wipe(access, made.claim_id, made.gpu_uuids)).clean
+        assert await driver.verify_clean(access, made.claim_id, made.gpu_uuids)
+
+    async def test_garbage_is_no_answer(self, world: World, restart: Restart) -> None:
+        await restart(
+            Fault(verb="verify", kind=FaultKind.GARBAGE),
+            Fault(verb="discover", kind=FaultKind.GARBAGE),
+        )
+
+        with pytest.raises(NodeRefused):
+            await world.driver.verify(world.access, claim(1))
+        outputs = (await world.driver.discover(world.access)).outputs
+        assert sum("Segmentation fault" in text for text in outputs.values()) == 1
+
+    async def test_gpu_loss_takes_gpus_away_while_it_looks(
+        self, world: World, restart: Restart
+    ) -> None:
+        last = spec(gpu_uuids=(TOPOLOGY.gpus[7].uuid,), gpu_indexes=(7,))
+        await restart(
+            Fault(verb="probe", kind=FaultKind.GPU_LOSS, gpus=3),
+            Fault(verb="verify", kind=FaultKind.GPU_LOSS),
+            Fault(verb="provision", kind=FaultKind.GPU_LOSS),
+            Fault(verb="discover", kind=FaultKind.GPU_LOSS, count=7),
+        )
+
+        report = await world.driver.probe(world.access)
+        assert len(report.gpu_uuids) == 5
+        assert len(report.problems) == 3
+        with pytest.raises(NodeRefused, match="unknown_gpu"):
+            await world.driver.provision(world.access, last)
+        await world.driver.provision(world.access, last)
+        assert (await world.driver.verify(world.access, last.claim_id)).gpu_uuids == ()
+        found = await world.driver.discover(world.access)
+        assert found.outputs["nvidia-smi -L"].count("UUID") == 7
+        assert (await world.driver.verify(world.access, last.claim_id)).gpu_uuids
+
+    async def test_wrong_host_key_is_shown_so_many_times(
+        self, world: World, restart: Restart
+    ) -> None:
+        made = spec()
+        host_key = await world.provisioned(made)
+        await restart(
+            Fault(verb="connect", kind=FaultKind.WRONG_HOST_KEY),
+            Fault(verb="login", kind=FaultKind.WRONG_HOST_KEY),
+        )
+
+        with pytest.raises(HostKeyChanged):
+            await world.driver.probe(world.access)
+        assert (await world.driver.probe(world.access)).reachable
+        with pytest.raises(asyncssh.HostKeyNotVerifiable):
+            async with world.customer(made, host_key):
+                pass
+        async with world.customer(made, host_key) as connection:
+            assert (await connection.run("whoami")).exit_status == 0
+
+    async def test_reset_at_the_door_is_a_node_that_does_not_answer(
+        self, world: World, restart: Restart
+    ) -> None:
+        await restart(Fault(verb="connect", kind=FaultKind.RESET))
+
+        with pytest.raises(NodeUnreachable):
+            await world.driver.probe(world.access)
+        assert (await world.driver.probe(world.access)).reachable
+
+
+class TestFleet:
+    async def test_describes_every_host_and_is_found_again(self, tmp_path: Path) -> None:
+        options = FleetOptions(home=tmp_path, hosts=2, seed=5, port_base=free_port())
+        first, again = Fleet(options), Fleet(replace(options, seed=None))
+
+        path = await first.start()
+        described = read_fleet(path)
+        await first.close()
+        assert read_fleet(await again.start()) == described
+        await again.close()
+
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert [host.name for host in described] == ["hgx-h200-01", "hgx-h200-02"]
+        assert described[1].access.port == options.port_base + 1
+        assert described[1].slot_ports[3] == options.port_base + 203
+        assert described[0].topology == hgx_h200(seed="5/hgx-h200-01")
+        assert described[0].private_key.startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
+        uuids = {gpu.uuid for host in described for gpu in host.topology.gpus}
+        assert len(uuids) == 16
+
+    async def test_keeps_its_seed(self, tmp_path: Path) -> None:
+        options = FleetOptions(home=tmp_path, hosts=1, seed=5, port_base=free_port())
+        fleet = Fleet(options)
+        await fleet.start()
+        await fleet.close()
+
+        with pytest.raises(ValueError, match="made with seed 5"):
+            await Fleet(replace(options, seed=6)).start()
+
+    async def test_runs_as_a_program(self, tmp_path: Path) -> None:
+        port = free_port()
+        arguments = ("--home", str(tmp_path), "--hosts", "1", "--port", str(port))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gpucloud_adapters.simulated.fleet_server",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            assert await process.stdout.readline() == b"ready\n"
+            assert (tmp_path / FILE_NAME).exists()
+            process.terminate()
+            assert await process.wait() == 0

@@ -1,0 +1,199 @@
+"""Nodes in memory. Seen to fail when a pretended call kept what it had decided."""
+
+import pytest
+
+from gpucloud_adapters.memory.node_driver import (
+    Fault,
+    FaultKind,
+    MemoryNodeDriver,
+    MemoryShells,
+    MemoryShellSession,
+)
+from gpucloud_core.kernel.time import EPOCH
+from gpucloud_core.nodes.model import NodeAccess
+from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
+from simulated_builders import KEY, NODE, NOON, OTHER_KEY, SteppedClock, a_spec, claim
+
+ACCESS = NodeAccess(
+    host="10.0.0.1", port=22, username="gpucloud", host_key=KEY, credential="memory"
+)
+SPEC = a_spec()
+
+
+def driver(*faults: Fault) -> MemoryNodeDriver:
+    return MemoryNodeDriver({ACCESS.host: NODE}, clock=SteppedClock(), faults=faults)
+
+
+async def provisioned(*faults: Fault) -> MemoryNodeDriver:
+    made = driver()
+    await made.provision(ACCESS, SPEC)
+    for fault in faults:
+        made.plan(fault)
+    return made
+
+
+class TestMemoryNodeDriver:
+    async def test_takes_a_slice_through_its_life(self) -> None:
+        nodes = driver()
+
+        endpoint = await nodes.provision(ACCESS, SPEC)
+        prints = await nodes.set_keys(ACCESS, SPEC.claim_id, [KEY, KEY])
+        there = await nodes.verify(ACCESS, SPEC.claim_id)
+        assert (endpoint.port, endpoint.username) == (SPEC.ssh_port, "ubuntu")
+        assert await nodes.provision(ACCESS, SPEC) == endpoint
+        assert there.ssh_ready
+        assert there.gpu_uuids == SPEC.gpu_uuids
+        assert there.key_fingerprints == prints
+        assert len(prints) == 1
+
+        await nodes.cut_off(ACCESS, SPEC.claim_id)
+        await nodes.release(ACCESS, SPEC.claim_id)
+        assert await nodes.list_ours(ACCESS) == ()
+        assert await nodes.verify_clean(ACCESS, SPEC.claim_id, SPEC.gpu_uuids)
+        proof = await nodes.wipe(ACCESS, SPEC.claim_id, SPEC.gpu_uuids)
+        assert proof.clean
+        assert proof.at == NOON
+        assert await nodes.verify_clean(ACCESS, SPEC.claim_id, SPEC.gpu_uuids) == ()
+
+    async def test_dates_everything_at_the_epoch_without_a_clock(self) -> None:
+        nodes = MemoryNodeDriver({ACCESS.host: NODE})
+
+        assert (await nodes.wipe(ACCESS, SPEC.claim_id, SPEC.gpu_uuids)).at == EPOCH
+
+    async def test_keeps_nodes_apart(self) -> None:
+        other = NodeAccess(host="10.0.0.2", port=22, username="x", host_key=KEY, credential="m")
+        nodes = MemoryNodeDriver({ACCESS.host: NODE, other.host: NODE})
+
+        await nodes.provision(ACCESS, SPEC)
+
+        assert await nodes.list_ours(other) == ()
+
+    async def test_refuses_with_the_words_of_a_node(self) -> None:
+        nodes = await provisioned()
+
+        with pytest.raises(NodeRefused, match=r"\(gpu_in_use\)"):
+            await nodes.provision(ACCESS, a_spec(2))
+        with pytest.raises(NodeRefused, match=r"\(not_found\)"):
+            await nodes.set_keys(ACCESS, claim(3), [KEY])
+
+    async def test_refuses_what_would_not_cross_the_wire(self) -> None:
+        nodes = await provisioned()
+
+        with pytest.raises(NodeRefused, match="public key"):
+            await nodes.set_keys(ACCESS, SPEC.claim_id, ["ssh-dss AAAA"])
+
+    async def test_tells_what_discovery_needs(self) -> None:
+        found = (await driver().discover(ACCESS)).outputs
+
+        assert all(gpu.uuid in found["nvidia-smi -L"] for gpu in NODE.gpus)
+        assert "lspci -vmm -D" not in found
+
+    async def test_knows_only_its_nodes_and_their_keys(self) -> None:
+        nodes = MemoryNodeDriver({ACCESS.host: NODE}, host_keys={ACCESS.host: OTHER_KEY})
+        nowhere = NodeAccess(host="10.9.9.9", port=22, username="x", host_key=KEY, credential="m")
+
+        with pytest.raises(HostKeyChanged):
+            await nodes.probe(ACCESS)
+        with pytest.raises(NodeUnreachable):
+            await nodes.probe(nowhere)
+
+
+class TestFault:
+    @pytest.mark.parametrize(
+        ("kind", "error", "done"),
+        [
+            (FaultKind.UNREACHABLE_BEFORE, NodeUnreachable, False),
+            (FaultKind.UNREACHABLE_AFTER, NodeUnreachable, True),
+            (FaultKind.REFUSED_BEFORE, NodeRefused, False),
+            (FaultKind.REFUSED_AFTER, NodeRefused, True),
+            (FaultKind.HOST_KEY_CHANGED, HostKeyChanged, False),
+        ],
+    )
+    async def test_raises_whether_it_was_done_or_not(
+        self, kind: FaultKind, error: type[Exception], *, done: bool
+    ) -> None:
+        nodes = driver(Fault(verb="provision", kind=kind))
+
+        with pytest.raises(error):
+            await nodes.provision(ACCESS, SPEC)
+
+        assert (await nodes.verify(ACCESS, SPEC.claim_id)).exists is done
+        assert (await nodes.provision(ACCESS, SPEC)).port == SPEC.ssh_port
+
+    async def test_pretends(self) -> None:
+        nodes = driver(Fault(verb="provision", kind=FaultKind.PRETENDED))
+
+        assert (await nodes.provision(ACCESS, SPEC)).port == SPEC.ssh_port
+
+        assert not (await nodes.verify(ACCESS, SPEC.claim_id)).exists
+
+    async def test_takes_a_gpu_away(self) -> None:
+        nodes = driver(Fault(verb="probe", kind=FaultKind.GPU_LOST))
+
+        report = await nodes.probe(ACCESS)
+
+        assert len(report.gpu_uuids) == 7
+        assert report.problems == ("GPU at 00000000:BB:00.0 has fallen off the bus.",)
+
+    async def test_happens_so_many_times_on_its_host(self) -> None:
+        nodes = driver(
+            Fault(verb="probe", kind=FaultKind.UNREACHABLE_BEFORE, host="elsewhere"),
+            Fault(verb="probe", kind=FaultKind.UNREACHABLE_BEFORE, times=2),
+        )
+
+        for _ in range(2):
+            with pytest.raises(NodeUnreachable):
+                await nodes.probe(ACCESS)
+        assert (await nodes.probe(ACCESS)).reachable
+
+
+async def shown(session: MemoryShellSession, *, until: bytes) -> bytes:
+    seen = b""
+    while until not in seen:
+        part = await session.read()
+        if not part:
+            break
+        seen += part
+    return seen
+
+
+class TestMemoryShells:
+    async def test_open_a_terminal_that_sees_only_its_gpus(self) -> None:
+        shells = MemoryShells(await provisioned())
+
+        session = await shells.open(ACCESS, SPEC.claim_id, columns=100, rows=30)
+        await session.write(b"stty size\rnvidia-smi -L\rexit 3\r")
+        seen = await shown(session, until=b"never")
+
+        assert b"30 100\r\n" in seen
+        assert [uuid for gpu in NODE.gpus if (uuid := gpu.uuid).encode() in seen] == list(
+            SPEC.gpu_uuids
+        )
+        assert session.exit_status == 3
+        assert await session.read() == b""
+
+    async def test_end_with_the_slice(self) -> None:
+        nodes = await provisioned()
+        session = await MemoryShells(nodes).open(ACCESS, SPEC.claim_id, columns=80, rows=24)
+
+        await nodes.cut_off(ACCESS, SPEC.claim_id)
+
+        assert b"$ " in await shown(session, until=b"never")
+        assert session.exit_status is not None
+
+    async def test_do_not_open_without_a_running_slice(self) -> None:
+        nodes = await provisioned()
+        await nodes.cut_off(ACCESS, SPEC.claim_id)
+
+        with pytest.raises(NodeRefused):
+            await MemoryShells(nodes).open(ACCESS, SPEC.claim_id, columns=80, rows=24)
+
+    async def test_close_and_end_at_the_end_of_input(self) -> None:
+        shells = MemoryShells(await provisioned())
+        one, two = [await shells.open(ACCESS, SPEC.claim_id, columns=80, rows=24) for _ in range(2)]
+
+        await one.close()
+        await two.write(b"\x04")
+
+        assert one.exit_status == 129
+        assert two.exit_status == 0
