@@ -75,6 +75,8 @@ PidFile none
 Subsystem sftp internal-sftp
 END
 
+mount -t tmpfs -o mode=1777 tmp /tmp
+
 ip link set lo up
 ip link add slices type bridge
 ip address add "$network.1/24" dev slices

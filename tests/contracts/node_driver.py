@@ -1,0 +1,500 @@
+"""What every way to reach nodes promises: ``NodeDriver`` and ``Shells``.
+
+The memory driver passes this in ``unit``; the SSH driver passes it in ``integration``, against the
+simulated host and against a real node. A ``NodeRig`` gives the implementation and a way behind its
+back: the suite never trusts what it tests to say what is on the node.
+
+Seen to fail when the real node answered the fingerprints it was sent instead of reading them back
+from the slice and wrote no file (``test_lets_in_exactly_the_keys_given``), and when its release
+left the network namespace behind (``test_leaves_nothing_once_wiped``).
+"""
+
+import asyncio
+import base64
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any, Final
+
+import pytest
+
+from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
+from gpucloud_core.nodes.model import NodeAccess, OwnedSlice, SliceSpec, Slot
+from gpucloud_core.nodes.ports import (
+    HostKeyChanged,
+    NodeDriver,
+    NodeRefused,
+    NodeUnreachable,
+    Shells,
+    ShellSession,
+)
+from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
+from gpucloud_core.nodes.wire_values import public_key
+
+_SHELL_SECONDS: Final = 10.0
+_numbers = count(1)
+
+
+def a_public_key(seed: str) -> str:
+    """Return an Ed25519 public key line that nobody has the private key of."""
+    parts = (b"ssh-ed25519", hashlib.sha256(seed.encode()).digest())
+    blob = b"".join(len(part).to_bytes(4) + part for part in parts)
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
+
+
+def fingerprints(*keys: str) -> set[str]:
+    return {public_key(key).fingerprint for key in keys}
+
+
+ALICE: Final = a_public_key("alice")
+BOB: Final = a_public_key("bob")
+
+POISON: Final[tuple[tuple[str, Any], ...]] = (
+    ("claim_id", "clm_../../../etc/passwd"),
+    ("hostname", "x; reboot"),
+    ("username", "root"),
+    ("username", "a\nb"),
+    ("image", "$(reboot)"),
+    ("cpus", "0-1;"),
+    ("ssh_host", "-oProxyCommand=reboot"),
+    ("ssh_cidrs", ("0.0.0.0/0 accept; reboot",)),
+    ("inbound", ((0, ()),)),
+    ("memory_mib", 0),
+)
+"""Fields of a slice, and what must never reach a node in them."""
+
+NO_KEYS: Final = (
+    f'command="reboot" {BOB}',
+    f"{BOB} a\n{ALICE}",
+    BOB[:-8],
+    "ssh-dss AAAAB3NzaC1kc3MAAAABAAAAAQAAAAEAAAABAA==",
+    "",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRig:
+    """One implementation, a node it reaches, and the way behind its back.
+
+    Attributes:
+        slots: at least four, free at first.
+        image: one that the node has.
+        let_in: reads the fingerprints of the keys that a slice lets in.
+        traces: lists, in any words, what of a claim is on the node: processes, files, networks.
+        nobody: an access where nothing answers.
+    """
+
+    driver: NodeDriver
+    shells: Shells
+    access: NodeAccess
+    slots: tuple[Slot, ...]
+    image: str
+    let_in: Callable[[ClaimId], Awaitable[Sequence[str]]]
+    traces: Callable[[ClaimId], Awaitable[Sequence[str]]]
+    nobody: NodeAccess
+    specs: list[SliceSpec] = field(default_factory=list)
+
+    def spec(self, *slots: int, **changes: Any) -> SliceSpec:
+        """Return what is asked of the node for a new claim on these slots."""
+        number = next(_numbers)
+        chosen = [self.slots[index] for index in slots or (0,)]
+        spec = SliceSpec(
+            claim_id=ClaimId(entity_id("clm", number)),
+            allocation_id=AllocationId(entity_id("alc", number)),
+            generation=1,
+            image=self.image,
+            username="ubuntu",
+            hostname=f"slice-{number}",
+            gpu_uuids=tuple(slot.gpu_uuid for slot in chosen),
+            gpu_indexes=tuple(slot.index for slot in chosen),
+            cpus=",".join(slot.cpus for slot in chosen),
+            memory_mib=sum(slot.memory_mib for slot in chosen),
+            pids_max=128,
+            ssh_host=chosen[0].ssh_host,
+            ssh_port=chosen[0].ssh_port,
+        )
+        changed = replace(spec, **changes)
+        self.specs.append(changed)
+        return changed
+
+    async def clear(self, spec: SliceSpec) -> None:
+        """Take a claim through to its end."""
+        await self.driver.release(self.access, spec.claim_id)
+        await self.driver.wipe(self.access, spec.claim_id, spec.gpu_uuids)
+
+
+async def read_until(session: ShellSession, text: str) -> str:
+    """Read a shell until ``text`` was seen, or it ended."""
+    seen = b""
+    async with asyncio.timeout(_SHELL_SECONDS):
+        while text.encode() not in seen and (data := await session.read()):
+            assert len(data) <= 64 * 1024
+            seen += data
+    assert text.encode() in seen, seen.decode(errors="replace")
+    return seen.decode(errors="replace")
+
+
+async def read_to_end(session: ShellSession) -> None:
+    async with asyncio.timeout(_SHELL_SECONDS):
+        while await session.read():
+            pass
+
+
+def status(session: ShellSession) -> int | None:
+    return session.exit_status
+
+
+class _WithRig(ABC):
+    @pytest.fixture
+    @abstractmethod
+    def rig(self) -> Any:
+        """Give a ``NodeRig``; subclasses may share a node, the suite tidies up."""
+
+    @pytest.fixture(autouse=True)
+    async def tidy(self, rig: NodeRig) -> AsyncIterator[None]:
+        yield
+        for spec in rig.specs:  # one after another: two of them may want the same GPU
+            await rig.clear(replace(spec, gpu_uuids=_known(rig, spec)))
+        rig.specs.clear()
+
+
+def _known(rig: NodeRig, spec: SliceSpec) -> tuple[str, ...]:
+    return tuple(uuid for uuid in spec.gpu_uuids if uuid in _gpus(rig))
+
+
+def _gpus(rig: NodeRig) -> set[str]:
+    return {slot.gpu_uuid for slot in rig.slots}
+
+
+class NodeDriverContract(_WithRig):
+    """Subclassed for each implementation."""
+
+    # ---- the node ------------------------------------------------------------------------------
+
+    async def test_probes_the_gpus_that_are_there(self, rig: NodeRig) -> None:
+        report = await rig.driver.probe(rig.access)
+
+        assert report.reachable
+        assert set(report.gpu_uuids) == _gpus(rig)
+        assert report.problems == ()
+
+    async def test_discovers_in_the_words_of_the_nodes_own_tools(self, rig: NodeRig) -> None:
+        found = await rig.driver.discover(rig.access)
+
+        assert found.outputs.keys() <= {" ".join(argv) for argv in DISCOVERY_COMMANDS}
+        assert "MemTotal" in found.outputs["cat /proc/meminfo"]
+
+    async def test_says_that_nobody_answers(self, rig: NodeRig) -> None:
+        with pytest.raises(NodeUnreachable):
+            await rig.driver.probe(rig.nobody)
+
+    async def test_trusts_no_machine_with_another_host_key(self, rig: NodeRig) -> None:
+        other = replace(rig.access, host_key=a_public_key("an impostor"))
+        spec = rig.spec()
+
+        with pytest.raises(HostKeyChanged):
+            await rig.driver.provision(other, spec)
+
+        assert not (await rig.driver.verify(rig.access, spec.claim_id)).exists
+
+    # ---- making --------------------------------------------------------------------------------
+
+    async def test_provisions_what_was_asked_with_no_keys_in_it(self, rig: NodeRig) -> None:
+        spec = rig.spec(1, 2, ssh_cidrs=("10.0.0.0/8", "127.0.0.0/8", "2001:db8::/32"))
+
+        endpoint = await rig.driver.provision(rig.access, spec)
+
+        assert (endpoint.host, endpoint.port) == (spec.ssh_host, spec.ssh_port)
+        assert endpoint.username == spec.username
+        assert public_key(endpoint.host_key).fingerprint == endpoint.host_key_fingerprint
+        evidence = await rig.driver.verify(rig.access, spec.claim_id)
+        assert evidence.exists
+        assert evidence.running
+        assert evidence.ssh_ready
+        assert set(evidence.gpu_uuids) == set(spec.gpu_uuids)
+        assert evidence.key_fingerprints == ()
+        assert set(evidence.ssh_cidrs) == set(spec.ssh_cidrs)
+        assert await rig.let_in(spec.claim_id) == ()
+
+    async def test_provisions_the_same_twice_and_makes_one(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        first = await rig.driver.provision(rig.access, spec)
+        await rig.driver.set_keys(rig.access, spec.claim_id, [ALICE])
+
+        again = await rig.driver.provision(rig.access, spec)
+
+        assert again == first
+        assert set(await rig.let_in(spec.claim_id)) == fingerprints(ALICE)
+        assert await rig.driver.list_ours(rig.access) == (
+            OwnedSlice(claim_id=spec.claim_id, allocation_id=spec.allocation_id, running=True),
+        )
+
+    async def test_moves_its_fence_with_a_newer_generation(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        first = await rig.driver.provision(rig.access, replace(spec, generation=2))
+        assert await rig.driver.provision(rig.access, replace(spec, generation=3)) == first
+
+        with pytest.raises(NodeRefused, match="stale_generation"):
+            await rig.driver.provision(rig.access, replace(spec, generation=2))
+
+    async def test_does_not_make_another_slice_of_the_same_claim(self, rig: NodeRig) -> None:
+        spec = rig.spec(0)
+        await rig.driver.provision(rig.access, spec)
+        other = rig.slots[1]
+
+        with pytest.raises(NodeRefused, match="spec_changed"):
+            await rig.driver.provision(
+                rig.access,
+                replace(spec, generation=2, gpu_uuids=(other.gpu_uuid,), gpu_indexes=(1,)),
+            )
+
+        evidence = await rig.driver.verify(rig.access, spec.claim_id)
+        assert evidence.gpu_uuids == spec.gpu_uuids
+
+    async def test_gives_nothing_twice(self, rig: NodeRig) -> None:
+        await rig.driver.provision(rig.access, rig.spec(0, 1))
+        same_gpu = rig.spec(1, 2)
+        same_address = rig.spec(3, ssh_host=rig.slots[0].ssh_host, ssh_port=rig.slots[0].ssh_port)
+
+        with pytest.raises(NodeRefused, match="gpu_in_use"):
+            await rig.driver.provision(rig.access, same_gpu)
+        with pytest.raises(NodeRefused, match="address_in_use"):
+            await rig.driver.provision(rig.access, same_address)
+
+        assert not (await rig.driver.verify(rig.access, same_gpu.claim_id)).exists
+        assert not (await rig.driver.verify(rig.access, same_address.claim_id)).exists
+
+    async def test_makes_nothing_of_a_gpu_that_is_not_there(self, rig: NodeRig) -> None:
+        spec = rig.spec(0, gpu_uuids=("GPU-ffffffff-ffff-ffff-ffff-ffffffffffff",))
+
+        with pytest.raises(NodeRefused, match="unknown_gpu"):
+            await rig.driver.provision(rig.access, spec)
+
+    async def test_sends_no_value_that_could_be_a_command(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+
+        for name, value in POISON:
+            with pytest.raises(NodeRefused, match=name):
+                await rig.driver.provision(rig.access, replace(spec, **{name: value}))
+
+        assert await rig.driver.list_ours(rig.access) == ()
+
+    # ---- keys ----------------------------------------------------------------------------------
+
+    async def test_lets_in_exactly_the_keys_given(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+
+        for keys in ([ALICE, BOB], [ALICE, BOB], [f"{BOB} bob@example.com"], []):
+            answer = await rig.driver.set_keys(rig.access, spec.claim_id, keys)
+
+            assert set(answer) == fingerprints(*keys)
+            assert set(await rig.let_in(spec.claim_id)) == fingerprints(*keys)
+            evidence = await rig.driver.verify(rig.access, spec.claim_id)
+            assert set(evidence.key_fingerprints) == fingerprints(*keys)
+
+    async def test_lets_in_nothing_that_is_not_a_plain_key(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        await rig.driver.set_keys(rig.access, spec.claim_id, [ALICE])
+
+        for line in NO_KEYS:
+            with pytest.raises(NodeRefused, match="key"):
+                await rig.driver.set_keys(rig.access, spec.claim_id, [line])
+
+        assert set(await rig.let_in(spec.claim_id)) == fingerprints(ALICE)
+
+    async def test_has_no_keys_to_set_in_what_never_was(self, rig: NodeRig) -> None:
+        with pytest.raises(NodeRefused, match="not_found"):
+            await rig.driver.set_keys(rig.access, rig.spec().claim_id, [ALICE])
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    async def test_cuts_off_for_good(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        await rig.driver.set_keys(rig.access, spec.claim_id, [ALICE])
+
+        await rig.driver.cut_off(rig.access, spec.claim_id)
+        await rig.driver.cut_off(rig.access, spec.claim_id)
+
+        evidence = await rig.driver.verify(rig.access, spec.claim_id)
+        assert evidence.exists
+        assert not evidence.running
+        assert not evidence.ssh_ready
+        for again in (spec, replace(spec, generation=2)):
+            with pytest.raises(NodeRefused, match="cut_off"):
+                await rig.driver.provision(rig.access, again)
+        with pytest.raises(NodeRefused, match="cut_off"):
+            await rig.driver.set_keys(rig.access, spec.claim_id, [BOB])
+        with pytest.raises(NodeRefused):
+            await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
+
+    async def test_ends_what_never_was_without_a_word(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+
+        await rig.driver.cut_off(rig.access, spec.claim_id)
+        await rig.driver.release(rig.access, spec.claim_id)
+        proof = await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)
+
+        assert proof.clean
+        assert proof.random_reads
+        assert await rig.driver.verify_clean(rig.access, spec.claim_id, spec.gpu_uuids) == ()
+        assert not (await rig.driver.verify(rig.access, spec.claim_id)).exists
+
+    async def test_is_not_clean_before_it_is_wiped(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        assert await rig.driver.verify_clean(rig.access, spec.claim_id, spec.gpu_uuids)
+        assert await rig.traces(spec.claim_id)
+
+        await rig.driver.release(rig.access, spec.claim_id)
+        await rig.driver.release(rig.access, spec.claim_id)
+
+        assert not (await rig.driver.verify(rig.access, spec.claim_id)).exists
+        assert await rig.driver.list_ours(rig.access) == ()
+        assert await rig.driver.verify_clean(rig.access, spec.claim_id, spec.gpu_uuids)
+
+    async def test_wipes_nothing_that_is_still_there(self, rig: NodeRig) -> None:
+        spec, bystander = rig.spec(0), rig.spec(1)
+        await rig.driver.provision(rig.access, spec)
+
+        with pytest.raises(NodeRefused, match="still_there"):
+            await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)
+        with pytest.raises(NodeRefused, match="gpu_in_use"):
+            await rig.driver.wipe(rig.access, bystander.claim_id, spec.gpu_uuids)
+
+        assert (await rig.driver.verify(rig.access, spec.claim_id)).running
+
+    async def test_proves_the_wipe_for_this_claim_and_its_devices(self, rig: NodeRig) -> None:
+        spec = rig.spec(0, 1)
+        await rig.driver.provision(rig.access, spec)
+        await rig.driver.cut_off(rig.access, spec.claim_id)
+        await rig.driver.release(rig.access, spec.claim_id)
+
+        proof = await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)
+
+        assert proof.clean
+        assert proof.claim_id == spec.claim_id
+        assert len(set(proof.device_serials)) == len(spec.gpu_uuids)
+        assert proof.method
+        assert proof.random_reads
+        assert len(proof.command_hash) == 64
+        assert await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids) == proof
+
+    async def test_leaves_nothing_once_wiped(self, rig: NodeRig) -> None:
+        spec = rig.spec(0, 1)
+        await rig.driver.provision(rig.access, spec)
+        await rig.driver.set_keys(rig.access, spec.claim_id, [ALICE])
+
+        await rig.clear(spec)
+
+        assert await rig.driver.verify_clean(rig.access, spec.claim_id, spec.gpu_uuids) == ()
+        assert await rig.traces(spec.claim_id) == ()
+
+    async def test_does_not_bring_back_what_was_released(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        await rig.driver.release(rig.access, spec.claim_id)
+
+        with pytest.raises(NodeRefused, match="stale_generation"):
+            await rig.driver.provision(rig.access, spec)
+        await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)
+        with pytest.raises(NodeRefused, match="stale_generation"):
+            await rig.driver.provision(rig.access, spec)
+
+        assert await rig.driver.list_ours(rig.access) == ()
+
+    async def test_fences_a_gpu_until_it_is_wiped(self, rig: NodeRig) -> None:
+        first, second = rig.spec(0), rig.spec(0)
+        await rig.driver.provision(rig.access, first)
+        await rig.driver.release(rig.access, first.claim_id)
+        with pytest.raises(NodeRefused, match="gpu_in_use"):
+            await rig.driver.provision(rig.access, second)
+
+        await rig.driver.wipe(rig.access, first.claim_id, first.gpu_uuids)
+
+        await rig.driver.provision(rig.access, second)
+        assert (await rig.driver.verify(rig.access, second.claim_id)).running
+        assert await rig.let_in(second.claim_id) == ()
+
+    async def test_does_not_touch_its_neighbours(self, rig: NodeRig) -> None:
+        goes, stays = rig.spec(0), rig.spec(1)
+        for spec in (goes, stays):
+            await rig.driver.provision(rig.access, spec)
+            await rig.driver.set_keys(rig.access, spec.claim_id, [ALICE])
+        before = await rig.driver.verify(rig.access, stays.claim_id)
+
+        await rig.driver.cut_off(rig.access, goes.claim_id)
+        await rig.clear(goes)
+
+        assert await rig.driver.verify(rig.access, stays.claim_id) == before
+        assert [each.claim_id for each in await rig.driver.list_ours(rig.access)] == [
+            stays.claim_id
+        ]
+
+
+class ShellsContract(_WithRig):
+    """Subclassed for each implementation."""
+
+    async def test_is_the_slices_own_shell(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+
+        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
+        assert status(session) is None
+        await session.resize(120, 40)
+        await session.write(b"echo it is $((40 + 2)) here\r")
+        await read_until(session, "it is ")
+        await session.write(b"exit\r")
+        await read_to_end(session)
+
+        assert status(session) == 0
+        assert await session.read() == b""
+        await session.write(b"too late")
+        await session.close()
+
+    async def test_tells_how_it_ended(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
+
+        await session.write(b"exit 7\r")
+        await read_to_end(session)
+
+        assert status(session) == 7
+        await session.close()
+
+    async def test_closes_twice_and_reads_nothing_more(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
+
+        await session.close()
+        await session.close()
+
+        await read_to_end(session)
+
+    async def test_ends_when_the_slice_is_cut_off(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
+
+        await rig.driver.cut_off(rig.access, spec.claim_id)
+
+        await read_to_end(session)
+        await session.close()
+
+    async def test_opens_nothing_where_there_is_no_slice(self, rig: NodeRig) -> None:
+        with pytest.raises(NodeRefused):
+            await rig.shells.open(rig.access, rig.spec().claim_id, columns=80, rows=24)
+
+    async def test_opens_nothing_on_a_machine_with_another_host_key(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        other = replace(rig.access, host_key=a_public_key("an impostor"))
+
+        with pytest.raises(HostKeyChanged):
+            await rig.shells.open(other, spec.claim_id, columns=80, rows=24)
