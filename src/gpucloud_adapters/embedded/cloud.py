@@ -108,7 +108,7 @@ class LocalCloud:
         postgres = EmbeddedPostgres(home=self._home / "postgres", port=ports["postgres"])
         valkey = EmbeddedValkey(home=self._home / "valkey", port=ports["valkey"])
         environment = self._environment(postgres, valkey, ports, port)
-        fleet = parts.simulated_fleet(ports["fleet"], private_folder(self._home / "fleet"))
+        fleet = parts.simulated_fleet(ports["fleet"], self._home)
         commands = [_server("fleet", fleet, ports, environment)]
         if self._settings.database_url is None:
             commands.append(postgres.command())
