@@ -30,7 +30,7 @@ from gpucloud_web.api import (
     tasks,
     terminal,
 )
-from gpucloud_web.caller import provide_actor, provide_idempotency, provide_project_id
+from gpucloud_web.caller import provide_actor, provide_idempotency, provide_project
 from gpucloud_web.edge import Edge
 from gpucloud_web.health import healthz, readyz
 from gpucloud_web.pages import PAGES
@@ -79,7 +79,7 @@ def build(settings: Settings, container: AsyncContainer) -> Litestar:
         ],
         dependencies={
             "actor": Provide(provide_actor),
-            "project_id": Provide(provide_project_id),
+            "project": Provide(provide_project),
             "idempotency": Provide(provide_idempotency),
         },
         exception_handlers=HANDLERS,

@@ -62,8 +62,8 @@ async def provide_actor(request: _Request) -> Actor:
     return await actor_of(request, request.app.state.dishka_container)
 
 
-async def provide_project_id(request: _Request, actor: NamedDependency[Actor]) -> ProjectId:
-    """Litestar dependency ``project_id``: named by header, remembered by cookie, or the default.
+async def provide_project(request: _Request, actor: NamedDependency[Actor]) -> ProjectId:
+    """Litestar dependency ``project``: named by header, remembered by cookie, or the default.
 
     Raises:
         NotFound: the project named is not theirs.

@@ -51,7 +51,7 @@ class TaskQueue:
             await run(TaskId(task_id))
 
         declare = dramatiq.actor(
-            broker=broker, actor_name="run_task", queue_name=QUEUE, max_retries=0
+            broker=broker, actor_name="run_task", queue_name=QUEUE
         )
         return cls(declare(run_task))
 

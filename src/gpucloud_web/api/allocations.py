@@ -358,7 +358,7 @@ class Allocations(Controller):
         self,
         data: JSONBody[LaunchBody],
         actor: NamedDependency[Actor],
-        project_id: NamedDependency[ProjectId],
+        project: NamedDependency[ProjectId],
         idempotency: NamedDependency[IdempotencyKey | None],
         launch_allocations: FromDishka[LaunchAllocations],
         quote_launch: FromDishka[QuoteLaunch],
@@ -367,11 +367,11 @@ class Allocations(Controller):
         """Launch one machine or a batch; with ``dry_run``, only the verdict and the price."""
         request = data.request()
         if dry_run:
-            quote = await quote_launch(actor=actor, project_id=project_id, request=request)
+            quote = await quote_launch(actor=actor, project_id=project, request=request)
             return Response(QuoteBody.of(quote), status_code=200)
         accepted = await launch_allocations(
             actor=actor,
-            project_id=project_id,
+            project_id=project,
             request=request,
             idempotency=required(idempotency),
         )
@@ -381,7 +381,7 @@ class Allocations(Controller):
     async def index(
         self,
         actor: NamedDependency[Actor],
-        project_id: NamedDependency[ProjectId],
+        project: NamedDependency[ProjectId],
         list_allocations: FromDishka[ListAllocations],
         limit: Limit = 50,
         cursor: Cursor = None,
@@ -392,7 +392,7 @@ class Allocations(Controller):
         """List the project's allocations, newest first."""
         states = None if status is None else sorted({s for each in status for s in STATES_OF[each]})
         query = list_query(limit=limit, cursor=cursor, sort=sort, search=q, state=states)
-        page = await list_allocations(actor=actor, project_id=project_id, query=query)
+        page = await list_allocations(actor=actor, project_id=project, query=query)
         return listing(page, AllocationItem.of)
 
     @get("/{allocation_id:str}", operation_id="getAllocation")

@@ -13,6 +13,7 @@ from uuid import uuid4
 from dishka import AsyncContainer
 from litestar import Request, Response
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 
 from gpucloud_core.access.authorize import Action, Allowed, authorize
 from gpucloud_core.access.model import Actor
@@ -131,7 +132,7 @@ def fresh_key() -> str:
     return str(uuid4())
 
 
-async def provide_visit(request: PageRequest, actor: Actor) -> Visit:
+async def provide_visit(request: PageRequest, actor: NamedDependency[Actor]) -> Visit:
     """Litestar dependency ``visit``."""
     container: AsyncContainer = request.app.state.dishka_container
     me = await (await container.get(ReadMe))(actor=actor)
