@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from gpucloud_core.nodes.model import Gpu, LinkClass, Topology
@@ -92,13 +93,18 @@ def _serial(seed: str, index: int) -> str:
 def topology_class(topology: Topology) -> str:
     """Return the name of the class ``topology`` belongs to; ``topology.system`` is not read."""
     inside = _inside(topology)
-    for system in SYSTEMS.values():
-        if inside == _inside(system.topology(seed="")):
-            return system.name
+    for name, known in _known_insides():
+        if inside == known:
+            return name
     model = topology.gpus[0].model if topology.gpus else "no GPUs"
     slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
     digest = hashlib.sha256(repr(inside).encode()).hexdigest()[:10]
     return f"{slug}-x{len(topology.gpus)}-{digest}"
+
+
+@cache
+def _known_insides() -> tuple[tuple[str, tuple[object, ...]], ...]:
+    return tuple((name, _inside(system.topology(seed=""))) for name, system in SYSTEMS.items())
 
 
 def _inside(topology: Topology) -> tuple[object, ...]:

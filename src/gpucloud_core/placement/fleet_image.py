@@ -24,13 +24,14 @@ from typing import Final, NamedTuple
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.nodes.model import NodeMode, Topology
 from gpucloud_core.nodes.systems import SYSTEMS
-from gpucloud_core.placement.future import DemandMix, Future
+from gpucloud_core.placement.future import DemandMix, future_of
 from gpucloud_core.placement.model import NodeCapacity, Place, PlacementRequest
 from gpucloud_core.placement.sets import FeasibleSets, Quality, feasible_sets
 
 VCPU_BAND: Final = 4
 MEMORY_BAND_MIB: Final = 16 * 1024
 _ORDERS_KEPT: Final = 64  # sorts of request remembered per pool
+_STANDARD: Final = tuple(system.topology(seed="") for system in SYSTEMS.values())
 
 
 class Kind(NamedTuple):
@@ -167,10 +168,9 @@ class FleetImage:
         self._where: dict[NodeId, tuple[Bucket, str]] = {}  # the string: why it is shut
         self._topologies: dict[str, Topology] = {}
         self._sets: dict[tuple[str, NodeMode], FeasibleSets] = {}
-        self._futures: dict[tuple[str, NodeMode, DemandMix], Future] = {}
         self._undo: list[tuple[NodeId, NodeCapacity | None]] | None = None
-        for system in SYSTEMS.values():
-            self.learn(system.topology(seed=""))
+        for topology in _STANDARD:
+            self.learn(topology)
 
     def learn(self, topology: Topology) -> None:
         """Remember what nodes of this topology's class look like inside."""
@@ -274,12 +274,6 @@ class FleetImage:
             self._sets[key] = feasible_sets(self._topologies[system], mode)
         return self._sets[key]
 
-    def future(self, system: str, mode: NodeMode, mix: DemandMix) -> Future:
-        key = system, mode, mix
-        if key not in self._futures:
-            self._futures[key] = Future(self.sets(system, mode), mix)
-        return self._futures[key]
-
     def has_share(self, node_id: NodeId, ask: Ask) -> bool:
         """Return whether the node has the CPUs and the memory, exactly."""
         row = self._rows[node_id]
@@ -292,15 +286,12 @@ class FleetImage:
             return None
         if ask.whole_node and sets.gpu_count != ask.gpu_count:
             return None
-        future = self.future(kind.system, kind.mode, ask.mix)
-        best, cheapest = sets.best(kind.free, ask.gpu_count), None
-        if best is not None:
-            cheapest = future.cheapest(kind.free, ask.gpu_count)
-        if best is None or cheapest is None:
+        cheapest = future_of(sets, ask.mix).cheapest(kind.free, ask.gpu_count)
+        if cheapest is None:
             return None
         loss, chosen = cheapest
         is_sure = kind.surely_has(ask.vcpus, ask.memory_mib)
-        return Ranked(bucket, sets, chosen, best[0], loss, is_sure)
+        return Ranked(bucket, sets, chosen, sets.quality(chosen), loss, is_sure)
 
     def _rank(self, pool: Pool, order: Order) -> None:
         found = [self.rank(bucket, order.ask) for bucket in pool.open.values()]

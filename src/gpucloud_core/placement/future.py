@@ -10,6 +10,7 @@ the class has, so that a container takes a lone GPU before it splits a NUMA doma
 Both figures are one integer, compared in that order: no float, no rounding, no order of summing.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from gpucloud_core.placement.sets import FeasibleSets
@@ -80,6 +81,12 @@ class Future:
                         known = max(known, 1 + rest)
             self._packed[key] = known
         return known
+
+
+@lru_cache(maxsize=1024)
+def future_of(sets: FeasibleSets, mix: DemandMix) -> Future:
+    """Return the one ``Future`` of these sets under this mix, with all it has worked out."""
+    return Future(sets, mix)
 
 
 _Family = dict[int, tuple[int, ...]] | None
