@@ -46,6 +46,17 @@ VARIABLES: Final = (
 """Every variable; the reference page is printed from it."""
 
 
+def reference() -> str:
+    """Return the reference page of the settings, as Markdown."""
+    rows = "\n".join(f"| `{each.name}` | {each.default} | {each.meaning} |" for each in VARIABLES)
+    return (
+        "# Settings\n\n"
+        "Read once, from the environment, when a process starts; all faults are said together.\n"
+        f"A variable that begins with `{PREFIX}` and is not listed here is an error.\n\n"
+        f"| variable | without it | what it is |\n|---|---|---|\n{rows}\n"
+    )
+
+
 class Secret:
     """A string that shows itself only when asked by name."""
 

@@ -15,6 +15,7 @@ from gpucloud_adapters.settings import (
     SettingsInvalid,
     UpSettings,
     database_url,
+    reference,
 )
 
 COMPLETE: Final = {
@@ -137,6 +138,13 @@ class TestDatabaseUrl:
     def test_is_needed(self) -> None:
         with pytest.raises(SettingsInvalid, match="Set DATABASE_URL"):
             database_url({})
+
+
+class TestReference:
+    def test_is_printed_from_the_code(self) -> None:
+        page = Path(__file__).parents[3] / "docs" / "reference" / "settings.md"
+
+        assert page.read_text(encoding="utf-8") == reference()
 
 
 class TestSecret:
