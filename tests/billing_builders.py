@@ -1,17 +1,35 @@
 """Money as values: segments, lots, holds and books, with small numbers that collide."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 
 from hypothesis import strategies as st
 
-from access_builders import NOON
+from access_builders import NOON, CountedIds, StandingClock
+from gpucloud_adapters.memory.payments import MemoryPayments, SignedEvent
+from gpucloud_adapters.memory.unit import MemoryTransactions, MemoryUnit
+from gpucloud_core.access.model import Actor, Role, Tenant, TenantKind
+from gpucloud_core.billing.accounts import lock_account, open_account
 from gpucloud_core.billing.books import Books
-from gpucloud_core.billing.model import AccountKind, BillingAccount, CreditLot, Hold
-from gpucloud_core.kernel.ids import AllocationId, ProjectId, SkuId, TenantId
+from gpucloud_core.billing.model import (
+    AccountKind,
+    Balance,
+    BillingAccount,
+    CreditLot,
+    Hold,
+    PaymentSession,
+)
+from gpucloud_core.billing.payments import CheckoutAsked, StartCheckout
+from gpucloud_core.billing.queries import ReadBalance
+from gpucloud_core.billing.webhooks import HandleWebhook, ReceiveWebhook
+from gpucloud_core.kernel.idempotency import IdempotencyKey
+from gpucloud_core.kernel.ids import AllocationId, ProjectId, SkuId, TenantId, UserId
+from gpucloud_core.kernel.unit import Event, Scope
 from gpucloud_core.metering.model import UsageSegment
 
 TENANT = TenantId("ten_1")
+ORIGIN = "https://cloud.example"
 DOLLAR = 1_000_000
 HOUR = timedelta(hours=1)
 US = timedelta(microseconds=1)
@@ -99,3 +117,76 @@ def some_books(
         holds=tuple(holds),
     )
     return books.with_credits(credits_)
+
+
+class BillingWorld:
+    """One tenant's billing over the memory adapter: the clock stands, the provider is at hand."""
+
+    def __init__(self) -> None:
+        self.clock = StandingClock()
+        self.ids = CountedIds()
+        self.transactions = MemoryTransactions(self.clock)
+        self.processor = MemoryPayments(self.clock, secret="whsec_test")
+        self.actor = Actor(
+            user_id=UserId("usr_1"), username="ada", tenant_id=TENANT, tenant_role=Role.OWNER
+        )
+
+    async def opened(self) -> "BillingWorld":
+        """Open the tenant's account, as a sign-up does."""
+        tenant = Tenant(id=TENANT, name="Ada", kind=TenantKind.PERSONAL, created_at=NOON)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            await open_account(unit, tenant)
+        return self
+
+    def unit(self) -> AbstractAsyncContextManager[MemoryUnit]:
+        return self.transactions.begin(Scope.platform())
+
+    async def account(self) -> BillingAccount:
+        async with self.unit() as unit:
+            return await lock_account(unit, TENANT)
+
+    async def balance(self) -> Balance:
+        return await ReadBalance(transactions=self.transactions)(actor=self.actor)
+
+    async def start_checkout(
+        self, micros: int = 20 * DOLLAR, *, key: str | None = None
+    ) -> PaymentSession:
+        """Start a payment, under an idempotency key if one is given."""
+        start = StartCheckout(
+            transactions=self.transactions,
+            processor=self.processor,
+            ids=self.ids,
+            public_origin=ORIGIN,
+        )
+        keyed = None
+        if key is not None:
+            body = str(micros).encode()
+            keyed = IdempotencyKey.of(tenant_id=TENANT, route="checkout", key=key, body=body)
+        asked = CheckoutAsked(amount_micros=micros, currency="USD")
+        return await start(actor=self.actor, asked=asked, idempotency=keyed)
+
+    async def receive(self, event: SignedEvent) -> str:
+        """Let our web side receive an event; return its id."""
+        receive = ReceiveWebhook(transactions=self.transactions, processor=self.processor)
+        return await receive(body=event.body, signature=event.signature)
+
+    async def handle(self, event_id: str) -> str:
+        """Let a worker handle an event; return the outcome."""
+        handle = HandleWebhook(transactions=self.transactions, processor=self.processor)
+        return await handle(event_id)
+
+    async def top_up(self, micros: int = 20 * DOLLAR) -> None:
+        """Pay and be credited, all the way."""
+        session = await self.start_checkout(micros)
+        assert session.provider_id
+        self.processor.pay(session.provider_id)
+        event = self.processor.event("checkout.session.completed", session.provider_id)
+        await self.handle(await self.receive(event))
+
+    def told(self, kind: str) -> list[Event]:
+        """Return the events of a kind in the outbox."""
+        return [
+            stored.event
+            for stored in self.transactions.database.outbox
+            if stored.event.kind == kind
+        ]

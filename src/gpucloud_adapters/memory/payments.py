@@ -138,7 +138,12 @@ class MemoryPayments:
                 "checkout": asdict(self._found(provider_id)),
             }
         ).encode()
-        return SignedEvent(body, f"t={seconds},v1={self._hmac(seconds, body)}")
+        return SignedEvent(body, self.sign(body, signed_at=signed_at))
+
+    def sign(self, body: bytes, *, signed_at: datetime | None = None) -> str:
+        """Return the signature header for ``body``."""
+        seconds = int((signed_at or self._clock.now()).timestamp())
+        return f"t={seconds},v1={self._hmac(seconds, body)}"
 
     def _found(self, provider_id: str) -> Checkout:
         checkout = self._checkouts.get(provider_id)

@@ -48,9 +48,12 @@ def charged(segment: UsageSegment, until: datetime) -> int:
 
 
 def unsettled(segments: Iterable[UsageSegment], until: datetime) -> int:
-    """Return what has accrued up to ``until`` and is not on the ledger: a sum of floors."""
-    instant = microseconds_between(EPOCH, until)
-    return sum(_unsettled(segment, instant) for segment in segments)
+    """Return what has accrued up to ``until`` and is not on the ledger: a sum of floors.
+
+    For an instant before what is settled, it is negative by what the ledger has too much for it;
+    so the balance less this is the same function of time however much is settled.
+    """
+    return _sum_at(segments, microseconds_between(EPOCH, until))
 
 
 def burn_rate(segments: Iterable[UsageSegment]) -> int:
@@ -92,26 +95,25 @@ def when_reaches(
     """Return the first instant from ``not_before`` on at which ``micros`` are unsettled.
 
     Exact to the microsecond: the sum of floors lies less than one micro-unit per segment below
-    the straight line, so the line bounds the search on both sides. None if it never happens.
+    the straight line, which bounds the search. None if it never happens.
     """
     first = microseconds_between(EPOCH, not_before)
     if _sum_at(segments, first) >= micros:
         return not_before
     running = [segment for segment in segments if segment.ended_at is None]
-    rate = burn_rate(running)
-    if rate == 0:
-        last = max((s.ended_at for s in segments if s.ended_at is not None), default=None)
-        if last is None or unsettled(segments, last) < micros:
-            return None
-        return _search(segments, micros, first, microseconds_between(EPOCH, last))
-    begun = sum(
-        segment.rate_micros_per_hour * microseconds_between(EPOCH, segment.started_at)
-        for segment in running
-    )
-    settled = sum(segment.settled_micros for segment in running)
-    line = (micros + settled) * HOUR_MICROSECONDS + begun
-    latest = -(-(line + len(running) * HOUR_MICROSECONDS) // rate)
-    return _search(segments, micros, first, max(latest, first + 1))
+    ends = (microseconds_between(EPOCH, s.ended_at) for s in segments if s.ended_at is not None)
+    latest = max(ends, default=first)  # what has ended counts in full from here on
+    if rate := burn_rate(running):
+        begun = sum(
+            segment.rate_micros_per_hour * microseconds_between(EPOCH, segment.started_at)
+            for segment in running
+        )
+        settled = sum(segment.settled_micros for segment in running)
+        line = (micros + settled) * HOUR_MICROSECONDS + begun
+        latest = max(latest, -(-(line + len(running) * HOUR_MICROSECONDS) // rate))
+    if _sum_at(segments, latest) < micros:
+        return None
+    return _search(segments, micros, first, latest)
 
 
 def next_settlement(segment_id: str, after: datetime) -> datetime:
@@ -132,12 +134,8 @@ def _charged(segment: UsageSegment, instant: int) -> int:
     return accrued(segment.rate_micros_per_hour, max(0, elapsed))
 
 
-def _unsettled(segment: UsageSegment, instant: int) -> int:
-    return max(0, _charged(segment, instant) - segment.settled_micros)
-
-
 def _sum_at(segments: Iterable[UsageSegment], instant: int) -> int:
-    return sum(_unsettled(segment, instant) for segment in segments)
+    return sum(_charged(segment, instant) - segment.settled_micros for segment in segments)
 
 
 def _search(

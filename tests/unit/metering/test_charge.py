@@ -81,6 +81,14 @@ class TestSettlement:
         assert posted == segment.settled_micros == accrued(rate, microseconds_between(start, last))
         assert segment.settled_until == last
 
+    @given(segment=segments().map(lambda many: many[0]), until=instants, at=instants)
+    def test_moves_the_unsettled_by_what_it_posts_whenever_one_looks(
+        self, segment: UsageSegment, until: datetime, at: datetime
+    ) -> None:
+        micros, after = settlement(segment, until)
+
+        assert unsettled([after], at) == unsettled([segment], at) - micros
+
     @given(segment=segments().map(lambda many: many[0]), until=instants)
     def test_leaves_nothing_unsettled_before_its_instant(
         self, segment: UsageSegment, until: datetime
@@ -89,8 +97,8 @@ class TestSettlement:
 
         micros, after = settlement(segment, until)
 
-        assert micros == before >= 0
-        assert unsettled([after], until) == 0
+        assert micros == max(0, before)
+        assert unsettled([after], max(until, segment.settled_until)) == 0
 
     def test_stops_at_the_end_of_the_segment(self) -> None:
         segment = a_segment(DOLLAR, ended_at=NOON + HOUR)

@@ -1,0 +1,426 @@
+"""A tenant's money over the memory adapter, whatever happens in whatever order and however late.
+
+The model is the world outside: what was paid and given, and when each machine really ran. Amounts
+and times are small and collide. Seen to fail, each planted alone and taken out again, when
+
+- a settlement charged ``floor(rate x interval)`` of its own interval instead of a difference;
+- a hold was compared with what is posted instead of what is available;
+- usage was settled up to the present instead of as far as the balance pays;
+- the final settlement let a reserve pay what it had not the money for (``ends`` ignored);
+- a void gave a hold back without closing it;
+- expired credit was taken back before the usage up to its expiry was settled;
+- the depletion was looked for from the newest settled instant instead of the oldest.
+"""
+
+from asyncio import Runner
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from billing_builders import TENANT, US, BillingWorld
+from gpucloud_adapters.memory.unit import MemoryUnit
+from gpucloud_adapters.stored.kinds import BILLING_ACCOUNTS, HOLDS, PAYMENTS, USAGE_SEGMENTS
+from gpucloud_core.billing import ledger
+from gpucloud_core.billing.accounts import (
+    end_of_balance,
+    end_segment,
+    end_segment_and_void,
+    keep_books,
+    lock_account,
+    place_hold,
+    read_books,
+    start_segment,
+    void_hold,
+)
+from gpucloud_core.billing.books import InsufficientBalance
+from gpucloud_core.billing.due import MeetDeadline, SettleDue
+from gpucloud_core.billing.model import (
+    AccountKind,
+    Hold,
+    HoldState,
+    PaymentState,
+    Standing,
+    Transfer,
+    TransferKind,
+)
+from gpucloud_core.kernel.ids import AllocationId, ProjectId, SkuId
+from gpucloud_core.kernel.time import HOUR_MICROSECONDS, microseconds_between
+from gpucloud_core.metering.model import UsageSegment
+
+A, K = AccountKind, TransferKind
+R = TypeVar("R")
+
+FIVE_DOLLARS = 5_000_000
+rates = st.sampled_from([1_000_000, 3_333_333, 7_000_001, 13_999_999, 5_000_000_000])
+"""Per hour: dollars, thirds of them, and one and a bit micro-units a microsecond."""
+
+reserves = st.sampled_from([1, 250_000, 1_000_000])
+
+waits = st.one_of(
+    st.integers(1, 5).map(lambda n: n * US),
+    st.integers(1, 300).map(lambda n: timedelta(minutes=n)),
+    st.sampled_from([timedelta(seconds=2), timedelta(hours=1), timedelta(hours=26)]),
+)
+
+
+@dataclass
+class Machine:
+    """One allocation as its owner knows it."""
+
+    id: AllocationId
+    rate: int
+    reserve: bool
+    runs: list[tuple[datetime, datetime | None]] = field(default_factory=list)
+    gone: bool = False
+
+    @property
+    def running(self) -> bool:
+        return bool(self.runs) and self.runs[-1][1] is None
+
+    def ended(self, at: datetime) -> None:
+        since, _ = self.runs.pop()
+        self.runs.append((since, at))
+
+
+class BillingMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = Runner()
+        self.world = BillingWorld()
+        self.machines: list[Machine] = []
+        self.paid: dict[str, int] = {}  # provider's object: micro-units
+        self.given = 0
+        self.names = (f"{n:026d}" for n in count())
+        self.news: list[tuple[str, str]] = []  # events of the provider, not yet delivered
+
+    def teardown(self) -> None:
+        self.runner.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        return self.runner.run(coroutine)
+
+    @property
+    def now(self) -> datetime:
+        return self.world.clock.now()
+
+    def living(self, *, running: bool | None = None) -> list[Machine]:
+        return [
+            machine
+            for machine in self.machines
+            if not machine.gone and (running is None or machine.running is running)
+        ]
+
+    @initialize(
+        dollars=st.sampled_from([0, 5, 7]),
+        credits_=st.lists(st.tuples(st.integers(1, 3_000_000), st.none() | waits), max_size=2),
+        launches=st.lists(st.tuples(rates, reserves, st.booleans()), min_size=1, max_size=3),
+    )
+    def a_tenant_is_in_the_middle_of_things(
+        self,
+        dollars: int,
+        credits_: list[tuple[int, timedelta | None]],
+        launches: list[tuple[int, int, bool]],
+    ) -> None:
+        self.run(self.world.opened())
+        if dollars:
+            self.money_lands(dollars)
+        for micros, lasts in credits_:
+            self.credit_is_given(micros, lasts)
+        for rate, micros, reserve in launches:
+            self.a_machine_is_launched(rate, micros, reserve)
+
+    # ---- the world goes on ------------------------------------------------------------------
+
+    @rule(wait=waits)
+    def time_passes(self, wait: timedelta) -> None:
+        self.world.clock.pass_(wait)
+
+    @rule()
+    def time_comes_to_the_next_deadline(self) -> None:
+        (account,) = self.world.transactions.database.rows(BILLING_ACCOUNTS)
+        at = account.next_deadline_at
+        if at is not None and at > self.now:
+            self.world.clock.pass_(at - self.now)
+
+    @rule(dollars=st.sampled_from([5, 7]))
+    def money_lands(self, dollars: int) -> None:
+        self.a_customer_visits_the_pay_page(dollars, pays=True)
+        self._tell(*self.news[-1])
+
+    @rule(dollars=st.sampled_from([5, 7]), pays=st.booleans())
+    def a_customer_visits_the_pay_page(self, dollars: int, pays: bool) -> None:
+        session = self.run(self.world.start_checkout(dollars * 1_000_000))
+        provider_id = session.provider_id or ""
+        if pays:
+            self.world.processor.pay(provider_id)
+            self.paid[provider_id] = dollars * 1_000_000
+            self.news.append(("checkout.session.completed", provider_id))
+        else:
+            self.world.processor.close(provider_id)
+            self.news.append(("checkout.session.expired", provider_id))
+
+    @precondition(lambda self: self.news)
+    @rule(data=st.data())
+    def the_provider_tells_us(self, data: st.DataObject) -> None:
+        self._tell(*data.draw(st.sampled_from(self.news)))  # never forgets, so it tells again
+
+    def _tell(self, kind: str, provider_id: str) -> None:
+        event_id = self.run(self.world.receive(self.world.processor.event(kind, provider_id)))
+        self.run(self.world.handle(event_id))
+
+    @rule(micros=st.integers(1, 3_000_000), lasts=st.none() | waits)
+    def credit_is_given(self, micros: int, lasts: timedelta | None) -> None:
+        self.run(self._give(micros, lasts))
+        self.given += micros
+
+    async def _give(self, micros: int, lasts: timedelta | None) -> None:
+        key = next(self.names)
+        async with self.world.unit() as unit:
+            now = await unit.now()
+            before = await read_books(unit, await lock_account(unit, TENANT))
+            if lasts is None:
+                given = ledger.goodwill(
+                    tenant_id=TENANT, key=key, micros=micros, memo="Sorry", at=now
+                )
+            else:
+                given = ledger.promotion(
+                    tenant_id=TENANT,
+                    key=key,
+                    micros=micros,
+                    expires_at=now + lasts,
+                    memo="Spring",
+                    at=now,
+                )
+            transfer, lot = given
+            after = before.posted(transfer, lots=[lot]).ready(now, funded=True)
+            await keep_books(unit, before, after)
+
+    # ---- allocations ------------------------------------------------------------------------
+
+    @rule(rate=rates, micros=reserves | st.just(3_000_000), reserve=st.booleans())
+    def a_launch_is_asked_for(self, rate: int, micros: int, reserve: bool) -> None:
+        machine = Machine(AllocationId(f"alc_{next(self.names)}"), rate, reserve)
+        free = self.run(self.world.balance()).available_micros
+        try:
+            self.run(self._hold(machine, micros))
+        except InsufficientBalance:
+            assert micros > free, "refused what the balance covers"
+        else:
+            assert micros <= free, "accepted what the balance does not cover"
+            self.machines.append(machine)
+
+    async def _hold(self, machine: Machine, micros: int) -> None:
+        async with self.world.unit() as unit:
+            account = await lock_account(unit, TENANT)
+            await place_hold(
+                unit,
+                account,
+                machine.id,
+                micros,
+                await unit.now(),
+                self.world.ids.new,
+                run_on_reserve=machine.reserve,
+            )
+
+    @rule(rate=rates, micros=reserves, reserve=st.booleans())
+    def a_machine_is_launched(self, rate: int, micros: int, reserve: bool) -> None:
+        before = len(self.machines)
+        self.a_launch_is_asked_for(rate, micros, reserve)
+        for machine in self.machines[before:]:
+            self.run(self._start(machine))
+            machine.runs.append((self.now, None))
+
+    @precondition(lambda self: self.living(running=False))
+    @rule(data=st.data())
+    def a_machine_becomes_active(self, data: st.DataObject) -> None:
+        machine = data.draw(st.sampled_from(self.living(running=False)))
+        self.run(self._start(machine))
+        machine.runs.append((self.now, None))
+
+    async def _start(self, machine: Machine) -> None:
+        async with self.world.unit() as unit:
+            for _ in range(2):  # a worker may repeat itself
+                await start_segment(
+                    unit,
+                    await lock_account(unit, TENANT),
+                    allocation_id=machine.id,
+                    project_id=ProjectId("prj_1"),
+                    sku_id=SkuId("sku_1"),
+                    gpu_count=1,
+                    rate_micros_per_hour=machine.rate,
+                    at=await unit.now(),
+                    new_id=self.world.ids.new,
+                )
+
+    @precondition(lambda self: self.living())
+    @rule(data=st.data())
+    def a_machine_is_released(self, data: st.DataObject) -> None:
+        self.run(self._release(data.draw(st.sampled_from(self.living())), self.now))
+
+    async def _release(self, machine: Machine, at: datetime) -> None:
+        async with self.world.unit() as unit:
+            await self._ended(unit, machine, at, void=True)
+
+    async def _ended(self, unit: MemoryUnit, machine: Machine, at: datetime, *, void: bool) -> None:
+        account = await lock_account(unit, TENANT)
+        end = end_segment_and_void if void else end_segment
+        charge = await end(unit, account, machine.id, at)
+        if machine.running:
+            assert charge.stopped_at is not None
+            assert charge.stopped_at <= max(at, machine.runs[-1][0])
+            machine.ended(charge.stopped_at)
+        if void:
+            again = await end(unit, account, machine.id, at)
+            assert again == charge, "ending twice is ending once"
+        machine.gone = void
+
+    @precondition(lambda self: self.living(running=True))
+    @rule(data=st.data(), ago=st.just(timedelta(0)) | waits)
+    def evidence_shows_a_machine_broken(self, data: st.DataObject, ago: timedelta) -> None:
+        machine = data.draw(st.sampled_from(self.living(running=True)))
+        self.run(self._broken(machine, max(self.now - ago, machine.runs[-1][0])))
+
+    async def _broken(self, machine: Machine, at: datetime) -> None:
+        async with self.world.unit() as unit:
+            await self._ended(unit, machine, at, void=False)
+
+    @precondition(lambda self: self.living(running=False))
+    @rule(data=st.data())
+    def a_launch_fails(self, data: st.DataObject) -> None:
+        machine = data.draw(st.sampled_from(self.living(running=False)))
+        self.run(self._fail(machine))
+        machine.gone = True
+
+    async def _fail(self, machine: Machine) -> None:
+        async with self.world.unit() as unit:
+            account = await lock_account(unit, TENANT)
+            await void_hold(unit, account, machine.id, await unit.now())
+
+    # ---- workers ----------------------------------------------------------------------------
+
+    @rule()
+    def a_worker_settles(self) -> None:
+        with self._nothing_gained_or_lost():
+            self.run(SettleDue(transactions=self.world.transactions)())
+
+    @rule()
+    def a_worker_meets_deadlines(self) -> None:
+        with self._nothing_gained_or_lost():
+            self.run(MeetDeadline(transactions=self.world.transactions)())
+
+    @contextmanager
+    def _nothing_gained_or_lost(self) -> Iterator[None]:
+        """What is available is a function of time; a worker only writes it down."""
+        before = self.run(self.world.balance())
+        yield
+        after = self.run(self.world.balance())
+        assert after.available_micros == before.available_micros
+        assert after.depletes_at == before.depletes_at
+
+    @rule()
+    def what_has_no_money_is_released(self) -> None:
+        for machine_id in self.run(self._without_money()):
+            (machine,) = (m for m in self.machines if m.id == machine_id)
+            self.run(self._release(machine, self.now))
+
+    async def _without_money(self) -> dict[AllocationId, datetime]:
+        async with self.world.unit() as unit:
+            return await end_of_balance(unit, await lock_account(unit, TENANT), self.now)
+
+    # ---- what is always so ------------------------------------------------------------------
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        return self.world.transactions.database.transfers
+
+    @property
+    def segments(self) -> tuple[UsageSegment, ...]:
+        return self.world.transactions.database.rows(USAGE_SEGMENTS)
+
+    @property
+    def open_holds(self) -> list[Hold]:
+        holds = self.world.transactions.database.rows(HOLDS)
+        return [hold for hold in holds if hold.state is HoldState.OPEN]
+
+    def balance_of(self, kind: AccountKind) -> int:
+        return sum(transfer.entries.get(kind, 0) for transfer in self.transfers)
+
+    @invariant()
+    def transfers_sum_to_zero_and_balances_are_their_sums(self) -> None:  # I1
+        assert all(sum(transfer.entries.values()) == 0 for transfer in self.transfers)
+        stored = self.world.transactions.database.balances
+        for kind in AccountKind:
+            assert stored.get((TENANT, kind), 0) == self.balance_of(kind)
+
+    @invariant()
+    def nobody_spends_what_is_not_there(self) -> None:  # I2
+        assert min(self.balance_of(kind) for kind in (A.PREPAID, A.PROMOTIONAL, A.HELD)) >= 0
+        assert sum(hold.amount_micros for hold in self.open_holds) == self.balance_of(A.HELD)
+        for hold in self.open_holds:
+            assert hold.amount_micros == hold.from_prepaid_micros + hold.from_promotional_micros
+        (account,) = self.world.transactions.database.rows(BILLING_ACCOUNTS)
+        assert sum(lot.remaining_micros for lot in account.credits) == self.balance_of(
+            A.PROMOTIONAL
+        )
+        balance = self.run(self.world.balance())
+        assert min(balance.available_micros, balance.held_micros, balance.pending_micros) >= 0
+        assert (
+            balance.posted_micros - balance.held_micros - balance.pending_micros
+            == balance.available_micros
+        )
+
+    @invariant()
+    def time_is_charged_once_within_its_run_and_in_closed_form(self) -> None:  # I3, I5
+        for machine in self.machines:
+            segments = [s for s in self.segments if s.allocation_id == machine.id]
+            assert [(s.started_at, s.ended_at) for s in segments] == machine.runs
+            for segment in segments:
+                end = segment.ended_at or segment.settled_until
+                assert segment.started_at <= segment.settled_until <= self.now
+                assert segment.settled_until == end
+                elapsed = microseconds_between(segment.started_at, segment.settled_until)
+                assert segment.settled_micros == machine.rate * elapsed // HOUR_MICROSECONDS
+            entries = [t for t in self.transfers if t.allocation_id == machine.id]
+            charged = sum(transfer.entries.get(A.REVENUE, 0) for transfer in entries)
+            assert charged == sum(segment.settled_micros for segment in segments)
+
+    @invariant()
+    def each_payment_has_its_one_effect(self) -> None:  # I4
+        posted = [t for t in self.transfers if t.kind is K.PAYMENT]
+        told = {
+            p.provider_id
+            for p in self.world.transactions.database.rows(PAYMENTS)
+            if p.state is PaymentState.COMPLETED
+        }
+        assert len(posted) == len(told)
+        assert self.balance_of(A.CASH) == -sum(self.paid[key or ""] for key in told)
+
+    @invariant()
+    def what_never_ran_costs_nothing_and_holds_nothing_at_its_end(self) -> None:  # I6
+        held = {hold.allocation_id for hold in self.open_holds}
+        for machine in self.machines:
+            assert (machine.id in held) is not machine.gone
+            if not machine.runs:
+                mine = [t for t in self.transfers if t.allocation_id == machine.id]
+                assert not any(transfer.entries.get(A.REVENUE) for transfer in mine)
+
+    @invariant()
+    def a_deadline_is_set_for_whatever_can_happen(self) -> None:
+        (account,) = self.world.transactions.database.rows(BILLING_ACCOUNTS)
+        runs = [s for s in self.segments if s.ended_at is None]
+        assert (account.depletes_at is not None) == bool(runs)
+        if runs:
+            assert account.next_deadline_at is not None
+        if account.standing is Standing.AUTO_RELEASE_PENDING:
+            assert any(hold.run_on_reserve for hold in self.open_holds)
+
+
+TestBilling = BillingMachine.TestCase
+TestBilling.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
