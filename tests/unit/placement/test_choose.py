@@ -153,6 +153,13 @@ class TestChoose:
             "nod_0000",
         ]
 
+    def test_prefers_better_links_to_a_cheaper_place(self) -> None:
+        across_sockets, whole_domain = a_row(0, free_mask=0b0001_1000), a_row(1, free_mask=0b1111)
+
+        decision = placed(choose(a_request(2), an_image([across_sockets, whole_domain])))
+
+        assert decision.places[0].node_id == "nod_0001"
+
     def test_leaves_a_numa_domain_whole_where_a_lone_gpu_will_do(self) -> None:
         fleet = [a_row(0, free_mask=0b0001_1111)]
 
