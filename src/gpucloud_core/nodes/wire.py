@@ -182,8 +182,8 @@ class Exchange(Generic[Q, A]):
 
 def refusal(error: str, detail: str) -> bytes:
     """Write the answer that says no: a snake_case code and one sentence."""
-    code = error if _is_code(error) else "internal"
-    return _dump({"ok": False, "error": code, "detail": check.escaped(detail)})
+    known = error if _is_code(error) else "internal"
+    return _dump({"ok": False, "error": known, "detail": check.escaped(detail)})
 
 
 def shell_argv(claim_id: ClaimId) -> tuple[str, ...]:
@@ -196,15 +196,13 @@ def shell_argv(claim_id: ClaimId) -> tuple[str, ...]:
 
 def _is_code(value: object) -> bool:
     try:
-        check.error_code(value)
+        return bool(check.error_code(value))
     except Wrong:
         return False
-    return True
 
 
 def _refusal_words(document: Mapping[str, object]) -> str:
-    code = document.get("error")
-    detail = document.get("detail")
+    code, detail = document.get("error"), document.get("detail")
     said = check.escaped(detail) if isinstance(detail, str) and detail else "It gave no reason."
     return f"{said} ({code})" if _is_code(code) else said
 
