@@ -39,7 +39,8 @@ def sign(body: bytes, secret: str, now: float) -> str:
 
 def retry_after(attempt: int) -> float:
     """Return the seconds to wait after this many tries."""
-    return min(_FIRST_RETRY_SECONDS * 2.0**attempt, _LONGEST_RETRY_SECONDS)
+    doublings = min(attempt, 20)  # by then the longest pause is long reached
+    return min(_FIRST_RETRY_SECONDS * 2.0**doublings, _LONGEST_RETRY_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,8 +50,8 @@ class Page:
         """Return the content security policy: nothing but our style sheet and our own forms."""
         targets = " ".join(["'self'", *sorted({_origin(url) for url in self.leads_to})])
         return (
-            "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none';"
-            f" form-action {targets}"
+            "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none';"
+            f" frame-ancestors 'none'; form-action {targets}"
         )
 
 
