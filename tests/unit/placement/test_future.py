@@ -1,16 +1,16 @@
 """What taking a set costs launches to come.
 
-Seen to fail when packing was greedy: on a DGX-1 the first good pair can spoil two others.
+Seen to fail when packing was greedy: the first good pair can spoil two others.
 """
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpucloud_core.nodes.model import NodeMode, Topology
+from gpucloud_core.nodes.model import LinkClass, NodeMode, Topology
 from gpucloud_core.placement.future import LOSS_UNIT, Future, future_of
 from gpucloud_core.placement.sets import FeasibleSets, feasible_sets, mask_of
-from node_builders import HGX_H200, switched, topologies
+from node_builders import HGX_H200, a_topology, switched, topologies
 from placement_builders import DGX1, MIX, TOPOLOGIES, worth
 
 A100_X16 = switched("NVIDIA A100-SXM4-80GB", 16, 12)
@@ -19,6 +19,12 @@ A100_X16 = switched("NVIDIA A100-SXM4-80GB", 16, 12)
 def of(topology: Topology, mode: NodeMode) -> tuple[FeasibleSets, Future]:
     sets = feasible_sets(topology, mode)
     return sets, future_of(sets, MIX)
+
+
+def most_disjoint(masks: list[int], free: int) -> int:
+    return max(
+        (1 + most_disjoint(masks, free & ~mask) for mask in masks if not mask & ~free), default=0
+    )
 
 
 class TestFuture:
@@ -34,6 +40,31 @@ class TestFuture:
         found = divmod(future.worth(sets.canonical(free)), LOSS_UNIT)
 
         assert found == worth(system, mode, MIX, free)
+
+    def test_does_not_take_the_first_good_pair_that_comes(self) -> None:
+        close = {(0, 1), (0, 2), (1, 3)}  # taking 0 and 1 together would leave 2 and 3 alone
+        links = [
+            [LinkClass.PIX if {(i, j), (j, i)} & close else LinkClass.SYS for j in range(4)]
+            for i in range(4)
+        ]
+        chain = a_topology(model="NVIDIA A10", numa=[0] * 4, links=links)
+        sets = feasible_sets(chain, NodeMode.CONTAINER)
+
+        assert future_of(sets, ((2, 1),)).worth(0b1111) == 4 * LOSS_UNIT + 4
+
+    @given(topology=topologies(), free=st.integers(0, 63))
+    def test_packs_as_many_good_sets_as_there_is_room_for(
+        self, topology: Topology, free: int
+    ) -> None:
+        sets = feasible_sets(topology, NodeMode.CONTAINER)
+        free &= sets.all_mask
+        pairs = list(sets.all_of(2))
+        top = max(map(sets.quality, pairs), default=None)
+        good = [mask for mask in pairs if sets.quality(mask) == top]
+
+        found = future_of(sets, ((2, 1),)).worth(sets.canonical(free))
+
+        assert found == 2 * (free.bit_count() // 2) * LOSS_UNIT + 2 * most_disjoint(good, free)
 
     @given(topology=topologies(), free=st.integers(0, 63), chosen=st.integers(0, 63))
     def test_never_gains_by_taking(self, topology: Topology, free: int, chosen: int) -> None:
