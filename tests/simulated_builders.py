@@ -1,11 +1,12 @@
 """Slices, keys and a clock for tests of nodes without hardware."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
-from gpucloud_core.nodes.model import SliceSpec, Topology
+from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId, SlotId, entity_id
+from gpucloud_core.nodes.model import SliceSpec, Slot, SlotState, Topology
 from gpucloud_core.nodes.systems import hgx_h200
 
 NOON: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -58,4 +59,26 @@ def a_spec(
         ssh_host="127.0.0.1",
         ssh_port=2200 + number if port is None else port,
         ssh_cidrs=cidrs,
+    )
+
+
+def slots_of(
+    topology: Topology, ports: Sequence[int], *, host: str = "127.0.0.1"
+) -> tuple[Slot, ...]:
+    """Return a slot for each port, over the node's first GPUs."""
+    return tuple(
+        Slot(
+            id=SlotId(entity_id("slt", index)),
+            node_id=NodeId(entity_id("nod", 1)),
+            index=index,
+            gpu_uuid=topology.gpus[index].uuid,
+            numa=topology.gpus[index].numa,
+            cpus=f"{index * 12}-{index * 12 + 11}",
+            memory_mib=131_072,
+            ssh_host="127.0.0.1",
+            ssh_port=port,
+            state=SlotState.AVAILABLE,
+            state_since=NOON,
+        )
+        for index, port in enumerate(ports)
     )

@@ -13,11 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
 import pytest_asyncio
 
+from contracts.node_driver import NodeDriverContract, NodeRig, ShellsContract
 from gpucloud_adapters.simulated.fleet_file import FILE_NAME, read_fleet
 from gpucloud_adapters.simulated.fleet_server import Fleet, FleetOptions
 from gpucloud_adapters.simulated.host.faults import Fault, FaultKind, FaultScript
@@ -27,11 +29,13 @@ from gpucloud_adapters.simulated.host.operator import Operator
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
 from gpucloud_adapters.ssh.shells import SshShells
+from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.nodes.model import NodeAccess, SliceSpec
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
 from gpucloud_core.nodes.systems import hgx_h200
 from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
-from simulated_builders import SteppedClock, a_spec, claim
+from gpucloud_core.nodes.wire_values import public_key
+from simulated_builders import SteppedClock, a_spec, claim, slots_of
 
 CUSTOMER = asyncssh.generate_private_key("ssh-ed25519")
 STRANGER = asyncssh.generate_private_key("ssh-ed25519")
@@ -168,6 +172,47 @@ async def terminal(connection: asyncssh.SSHClientConnection) -> Terminal:
     return opened
 
 
+@pytest_asyncio.fixture
+async def simulated_rig(world: World) -> NodeRig:
+    def record(claim_id: ClaimId) -> dict[str, Any]:
+        """Read what the host wrote down, not what it says."""
+        path = world.home / "holdings.json"
+        rows = json.loads(path.read_text())["records"] if path.exists() else []
+        return next((row for row in rows if row["spec"]["claim_id"] == claim_id), {})
+
+    async def let_in(claim_id: ClaimId) -> tuple[str, ...]:
+        return tuple(public_key(key).fingerprint for key in record(claim_id).get("keys", ()))
+
+    async def traces(claim_id: ClaimId) -> tuple[str, ...]:
+        stage = record(claim_id).get("stage", "wiped")
+        files = [path.name for path in world.home.rglob(f"*{claim_id}*")]
+        doors = ["a door"] if world.node.is_open(claim_id) else []
+        return (*files, *doors, *([] if stage == "wiped" else [stage]))
+
+    return NodeRig(
+        driver=world.driver,
+        shells=SshShells(world.connections),
+        access=world.access,
+        slots=slots_of(TOPOLOGY, [free_port() for _ in TOPOLOGY.gpus]),
+        image="ubuntu-24.04",
+        let_in=let_in,
+        traces=traces,
+        nobody=replace(world.access, port=free_port()),
+    )
+
+
+class TestSshNodeDriverOnASimulatedHost(NodeDriverContract):
+    @pytest.fixture
+    def rig(self, simulated_rig: NodeRig) -> NodeRig:
+        return simulated_rig
+
+
+class TestSshShellsOnASimulatedHost(ShellsContract):
+    @pytest.fixture
+    def rig(self, simulated_rig: NodeRig) -> NodeRig:
+        return simulated_rig
+
+
 class TestOperatorAccount:
     async def test_answers_discovery_from_its_topology(self, world: World) -> None:
         found = await world.driver.discover(world.access)
@@ -230,28 +275,6 @@ async def _a_strangers_key(name: str) -> str:
 
 
 class TestSlice:
-    async def test_lives_from_provisioning_to_a_proven_wipe(self, world: World) -> None:
-        made, driver, access = spec(), world.driver, world.access
-
-        endpoint = await driver.provision(access, made)
-        assert (await driver.verify(access, made.claim_id)).ssh_ready
-        prints = await driver.set_keys(access, made.claim_id, [public_line(CUSTOMER)])
-        assert prints == (CUSTOMER.get_fingerprint(),)
-        assert await driver.provision(access, made) == endpoint
-        there = await driver.verify(access, made.claim_id)
-        assert there.gpu_uuids == made.gpu_uuids
-        assert there.key_fingerprints == prints
-        assert [each.claim_id for each in await driver.list_ours(access)] == [made.claim_id]
-
-        await driver.cut_off(access, made.claim_id)
-        await driver.release(access, made.claim_id)
-        assert await driver.verify_clean(access, made.claim_id, made.gpu_uuids)
-        proof = await driver.wipe(access, made.claim_id, made.gpu_uuids)
-        assert proof.clean
-        assert len(proof.device_serials) == len(made.gpu_uuids)
-        assert await driver.verify_clean(access, made.claim_id, made.gpu_uuids) == ()
-        assert await driver.list_ours(access) == ()
-
     async def test_lets_exactly_its_keys_in(self, world: World) -> None:
         made = spec()
         host_key = await world.provisioned(made)

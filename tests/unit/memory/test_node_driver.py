@@ -1,7 +1,10 @@
 """Nodes in memory. Seen to fail when a pretended call kept what it had decided."""
 
+from dataclasses import replace
+
 import pytest
 
+from contracts.node_driver import NodeDriverContract, NodeRig, ShellsContract
 from gpucloud_adapters.memory.node_driver import (
     Fault,
     FaultKind,
@@ -9,10 +12,13 @@ from gpucloud_adapters.memory.node_driver import (
     MemoryShells,
     MemoryShellSession,
 )
+from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.kernel.time import EPOCH
+from gpucloud_core.nodes.holdings import Stage
 from gpucloud_core.nodes.model import NodeAccess
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
-from simulated_builders import KEY, NODE, NOON, OTHER_KEY, SteppedClock, a_spec, claim
+from gpucloud_core.nodes.wire_values import public_key
+from simulated_builders import KEY, NODE, SteppedClock, a_spec, slots_of
 
 ACCESS = NodeAccess(
     host="10.0.0.1", port=22, username="gpucloud", host_key=KEY, credential="memory"
@@ -32,29 +38,43 @@ async def provisioned(*faults: Fault) -> MemoryNodeDriver:
     return made
 
 
+@pytest.fixture
+def memory_rig() -> NodeRig:
+    nodes = MemoryNodeDriver({ACCESS.host: NODE}, host_keys={ACCESS.host: ACCESS.host_key})
+
+    async def let_in(claim_id: ClaimId) -> tuple[str, ...]:
+        keys = nodes._holdings[ACCESS.host].records[claim_id].keys
+        return tuple(public_key(key).fingerprint for key in keys)
+
+    async def traces(claim_id: ClaimId) -> tuple[str, ...]:
+        known = nodes._holdings[ACCESS.host].records.get(claim_id)
+        return () if known is None or known.stage is Stage.WIPED else (str(known.stage),)
+
+    return NodeRig(
+        driver=nodes,
+        shells=MemoryShells(nodes),
+        access=ACCESS,
+        slots=slots_of(NODE, range(2200, 2208)),
+        image="ubuntu-24.04",
+        let_in=let_in,
+        traces=traces,
+        nobody=replace(ACCESS, host="10.9.9.9"),
+    )
+
+
+class TestMemoryNodesKeepTheContract(NodeDriverContract):
+    @pytest.fixture
+    def rig(self, memory_rig: NodeRig) -> NodeRig:
+        return memory_rig
+
+
+class TestMemoryShellsKeepTheContract(ShellsContract):
+    @pytest.fixture
+    def rig(self, memory_rig: NodeRig) -> NodeRig:
+        return memory_rig
+
+
 class TestMemoryNodeDriver:
-    async def test_takes_a_slice_through_its_life(self) -> None:
-        nodes = driver()
-
-        endpoint = await nodes.provision(ACCESS, SPEC)
-        prints = await nodes.set_keys(ACCESS, SPEC.claim_id, [KEY, KEY])
-        there = await nodes.verify(ACCESS, SPEC.claim_id)
-        assert (endpoint.port, endpoint.username) == (SPEC.ssh_port, "ubuntu")
-        assert await nodes.provision(ACCESS, SPEC) == endpoint
-        assert there.ssh_ready
-        assert there.gpu_uuids == SPEC.gpu_uuids
-        assert there.key_fingerprints == prints
-        assert len(prints) == 1
-
-        await nodes.cut_off(ACCESS, SPEC.claim_id)
-        await nodes.release(ACCESS, SPEC.claim_id)
-        assert await nodes.list_ours(ACCESS) == ()
-        assert await nodes.verify_clean(ACCESS, SPEC.claim_id, SPEC.gpu_uuids)
-        proof = await nodes.wipe(ACCESS, SPEC.claim_id, SPEC.gpu_uuids)
-        assert proof.clean
-        assert proof.at == NOON
-        assert await nodes.verify_clean(ACCESS, SPEC.claim_id, SPEC.gpu_uuids) == ()
-
     async def test_dates_everything_at_the_epoch_without_a_clock(self) -> None:
         nodes = MemoryNodeDriver({ACCESS.host: NODE})
 
@@ -68,34 +88,11 @@ class TestMemoryNodeDriver:
 
         assert await nodes.list_ours(other) == ()
 
-    async def test_refuses_with_the_words_of_a_node(self) -> None:
-        nodes = await provisioned()
-
-        with pytest.raises(NodeRefused, match=r"\(gpu_in_use\)"):
-            await nodes.provision(ACCESS, a_spec(2))
-        with pytest.raises(NodeRefused, match=r"\(not_found\)"):
-            await nodes.set_keys(ACCESS, claim(3), [KEY])
-
-    async def test_refuses_what_would_not_cross_the_wire(self) -> None:
-        nodes = await provisioned()
-
-        with pytest.raises(NodeRefused, match="public key"):
-            await nodes.set_keys(ACCESS, SPEC.claim_id, ["ssh-dss AAAA"])
-
     async def test_tells_what_discovery_needs(self) -> None:
         found = (await driver().discover(ACCESS)).outputs
 
         assert all(gpu.uuid in found["nvidia-smi -L"] for gpu in NODE.gpus)
         assert "lspci -vmm -D" not in found
-
-    async def test_knows_only_its_nodes_and_their_keys(self) -> None:
-        nodes = MemoryNodeDriver({ACCESS.host: NODE}, host_keys={ACCESS.host: OTHER_KEY})
-        nowhere = NodeAccess(host="10.9.9.9", port=22, username="x", host_key=KEY, credential="m")
-
-        with pytest.raises(HostKeyChanged):
-            await nodes.probe(ACCESS)
-        with pytest.raises(NodeUnreachable):
-            await nodes.probe(nowhere)
 
 
 class TestFault:
@@ -171,22 +168,6 @@ class TestMemoryShells:
         )
         assert session.exit_status == 3
         assert await session.read() == b""
-
-    async def test_end_with_the_slice(self) -> None:
-        nodes = await provisioned()
-        session = await MemoryShells(nodes).open(ACCESS, SPEC.claim_id, columns=80, rows=24)
-
-        await nodes.cut_off(ACCESS, SPEC.claim_id)
-
-        assert b"$ " in await shown(session, until=b"never")
-        assert session.exit_status is not None
-
-    async def test_do_not_open_without_a_running_slice(self) -> None:
-        nodes = await provisioned()
-        await nodes.cut_off(ACCESS, SPEC.claim_id)
-
-        with pytest.raises(NodeRefused):
-            await MemoryShells(nodes).open(ACCESS, SPEC.claim_id, columns=80, rows=24)
 
     async def test_close_and_end_at_the_end_of_input(self) -> None:
         shells = MemoryShells(await provisioned())

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpucloud_adapters.simulated.host.arithmetic import BadExpressionError, count
 from gpucloud_adapters.simulated.host.grammar import (
     NotHereError,
     ShellSyntaxError,
@@ -11,7 +12,7 @@ from gpucloud_adapters.simulated.host.grammar import (
     parse,
 )
 
-VARIABLES = {"HOME": "/home/ubuntu", "TWO": "a b", "?": "7"}
+VARIABLES = {"HOME": "/home/ubuntu", "TWO": "a b", "?": "7", "NUMBER": "42"}
 
 
 def words(line: str) -> list[list[str]]:
@@ -38,6 +39,8 @@ class TestParse:
             ('echo "$TWO" $NONE.', [["echo", "a b", "."]]),
             ('echo \\$HOME "\\$HOME"', [["echo", "$HOME", "$HOME"]]),
             ("echo $? # the status", [["echo", "7"]]),
+            ('echo $((1 + 2 * (4 - 1))) "$((-7 / 2))" $((-7 % 2))', [["echo", "7", "-3", "-1"]]),
+            ("echo a$((NUMBER))b", [["echo", "a42b"]]),
             ("a; b && c || d", [["a"], ["b"], ["c"], ["d"]]),
             ("a;", [["a"]]),
             ('echo ""', [["echo", ""]]),
@@ -62,6 +65,22 @@ class TestParse:
             parse(line)
 
         assert str(error.value).startswith(operator)
+
+    @given(
+        numbers=st.lists(st.integers(0, 10**17), min_size=1, max_size=5),
+        signs=st.text(alphabet="+-*/%", min_size=4, max_size=4),
+    )
+    def test_counts_within_a_machine_word(self, numbers: list[int], signs: str) -> None:
+        line = "echo $((" + "".join(map("".join, zip(map(str, numbers), signs, strict=False)))
+
+        with suppress(BadExpressionError):
+            (value,) = [int(value) for value in words(line + "1))")[0][1:]]
+            assert -(2**63) <= value < 2**63
+
+    @pytest.mark.parametrize("expression", ["1 +", "(1", "1 / 0", "* 2", "1 2", "a b", "((1)"])
+    def test_refuses_what_is_no_sum(self, expression: str) -> None:
+        with pytest.raises(BadExpressionError):
+            count(expression, {})
 
     def test_refuses_a_line_without_end(self) -> None:
         with pytest.raises(ShellSyntaxError):

@@ -1,4 +1,4 @@
-"""The little language of a slice's shell: words, quotes, variables, and ``;`` ``&&`` ``||``.
+"""The little language of a slice's shell: words, quotes, variables, sums, ``;`` ``&&`` ``||``.
 
 Parsing is apart from expanding, because ``cd /tmp; echo $PWD`` must see the new folder. What a
 real shell would do beyond this (pipes, redirection, substitution) is named and refused, never
@@ -8,13 +8,17 @@ half done.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
+
+from gpucloud_adapters.simulated.host.arithmetic import count
 
 LINE_MAX: Final = 8192
 
 _JOINERS: Final = ("&&", "||", ";")
 _REFUSED: Final = ("$(", "${", "`", "|", "&", "<", ">", "(", ")")
 _VARIABLE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*|\?)")
+_SUM: Final = re.compile(r"\$\(\(((?:[\w\s+*/%-]|\([\w\s+*/%-]*\))*)\)\)", re.ASCII)
 _ESCAPED_IN_QUOTES: Final = '"\\$`'
 
 
@@ -26,12 +30,27 @@ class NotHereError(ValueError):
     """A real shell could do this; the message is the operator that it needs."""
 
 
+class Kind(Enum):
+    TEXT = "text"  # as it stands
+    VARIABLE = "variable"  # the name of one
+    SUM = "sum"  # an expression to be counted
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a word: a text as it stands, or the name of a variable."""
+    """Part of a word."""
 
     text: str
-    variable: bool = False
+    kind: Kind = Kind.TEXT
+
+    def expand(self, variables: Mapping[str, str]) -> str:
+        match self.kind:
+            case Kind.VARIABLE:
+                return variables.get(self.text, "")
+            case Kind.SUM:
+                return str(count(self.text, variables))
+            case Kind.TEXT:
+                return self.text
 
 
 Word = tuple[Piece, ...]
@@ -61,11 +80,12 @@ def parse(line: str) -> tuple[Statement, ...]:
 
 
 def expand(words: tuple[Word, ...], variables: Mapping[str, str]) -> list[str]:
-    """Return the words with their variables put in; an unknown one is empty."""
-    return [
-        "".join(variables.get(piece.text, "") if piece.variable else piece.text for piece in word)
-        for word in words
-    ]
+    """Return the words with variables and sums put in; an unknown variable is empty.
+
+    Raises:
+        BadExpressionError: a sum cannot be counted.
+    """
+    return ["".join(piece.expand(variables) for piece in word) for word in words]
 
 
 class _Reader:
@@ -90,6 +110,8 @@ class _Reader:
         elif joiner := next((each for each in _JOINERS if rest.startswith(each)), None):
             self._end_statement(joiner)
             self.at += len(joiner)
+        elif _SUM.match(rest):
+            self._plain_or_expanded()
         elif refused := next((each for each in _REFUSED if rest.startswith(each)), None):
             raise NotHereError(refused)
         elif character == "'":
@@ -100,7 +122,7 @@ class _Reader:
             self._add(Piece(self.line[self.at + 1 : self.at + 2]))
             self.at += 2
         else:
-            self._plain_or_variable()
+            self._plain_or_expanded()
 
     def end(self) -> tuple[Statement, ...]:
         self._end_word()
@@ -142,18 +164,21 @@ class _Reader:
             if self.line[self.at] == "\\" and following and following in _ESCAPED_IN_QUOTES:
                 self._add(Piece(following))
                 self.at += 2
+            elif _SUM.match(self.line, self.at):
+                self._plain_or_expanded()
             elif self.line[self.at] == "`" or self.line.startswith(("$(", "${"), self.at):
                 raise NotHereError(self.line[self.at : self.at + 2].rstrip('"'))
             else:
-                self._plain_or_variable()
+                self._plain_or_expanded()
         if self.at >= len(self.line):
             raise ShellSyntaxError("unexpected EOF while looking for matching `\"'")
         self.at += 1
 
-    def _plain_or_variable(self) -> None:
+    def _plain_or_expanded(self) -> None:
         if match := _VARIABLE.match(self.line, self.at):
-            self._add(Piece(match[1], variable=True))
-            self.at = match.end()
+            self._add(Piece(match[1], Kind.VARIABLE))
+        elif match := _SUM.match(self.line, self.at):
+            self._add(Piece(match[1], Kind.SUM))
         else:
             self._add(Piece(self.line[self.at]))
-            self.at += 1
+        self.at = match.end() if match else self.at + 1

@@ -26,7 +26,7 @@ from gpucloud_adapters.simulated.host.shell import Shell
 from gpucloud_adapters.simulated.host.store import HoldingsFile
 from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.kernel.time import Clock
-from gpucloud_core.nodes.holdings import HeldSlice, Holdings, Refused
+from gpucloud_core.nodes.holdings import HeldSlice, Holdings, Refused, Stage
 from gpucloud_core.nodes.model import NodeAccess, SliceSpec, Topology
 
 OPERATOR: Final = "gpucloud"
@@ -123,7 +123,7 @@ class SimulatedNode:
             await self._shut(claim_id)
 
     def host_key(self, claim_id: ClaimId) -> asyncssh.SSHKey:
-        return self._keyring.key(f"slice-{claim_id}")
+        return self._keyring.key(_key_name(claim_id))
 
     def is_open(self, claim_id: ClaimId) -> bool:
         return claim_id in self._doors
@@ -159,6 +159,9 @@ class SimulatedNode:
                 raise taken
         if holdings != before:
             await asyncio.to_thread(self._file.save, holdings)
+        for claim_id, held in holdings.records.items():
+            if held.stage is Stage.WIPED and held != before.records.get(claim_id):
+                self._keyring.forget(_key_name(claim_id))
 
     async def serve_slice(
         self, process: Process, claim_id: ClaimId, *, command: str | None
@@ -243,3 +246,7 @@ class SimulatedNode:
     def _met(self, verb: str) -> FaultKind | None:
         fault = self.faults.take(self.name, verb)
         return fault.kind if fault else None
+
+
+def _key_name(claim_id: ClaimId) -> str:
+    return f"slice-{claim_id}"

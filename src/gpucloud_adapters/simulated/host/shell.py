@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from gpucloud_adapters.simulated.host.arithmetic import BadExpressionError
 from gpucloud_adapters.simulated.host.commands import COMMANDS, EXITS
 from gpucloud_adapters.simulated.host.grammar import (
     NotHereError,
@@ -91,9 +92,10 @@ class Shell:
                 return True
 
     def _command(self, statement: Statement) -> Outcome:
-        name, *arguments = expand(
-            statement.words, {**self._variables, "?": str(self.status), "0": "-bash"}
-        )
+        try:
+            name, *arguments = expand(statement.words, self._variables | {"?": str(self.status)})
+        except BadExpressionError as error:
+            return Outcome(error=f"-bash: {error}\n", status=1)
         if name in EXITS:
             self.ended = True
             status = int(arguments[0]) & 0xFF if arguments and arguments[0].isdigit() else None
