@@ -5,12 +5,12 @@ or box is one GPU in PCI order. Colour is never alone: a holder has a letter, a 
 and each picture a label and a table that say the same. A tenant's picture names nobody else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from gpucloud_core.nodes.model import Gpu, LinkClass, Topology
+from gpucloud_core.nodes.model import Gpu, LinkClass, Slot, SlotState, Topology
 from gpucloud_web import formats
 
 WIDTH: Final = 1120
@@ -55,6 +55,30 @@ class SlotStrip:
             else f"None of the {len(numa)} GPUs on the node is yours"
         )
         return cls(cells=tuple(cells), label=label)
+
+
+OUT_OF_SALE: Final = frozenset(
+    {SlotState.CLEANING, SlotState.CLEANUP_BLOCKED, SlotState.DISABLED, SlotState.PROPOSED}
+)
+"""Slot states that are neither free nor anybody's."""
+
+
+def mask_of(slots: Sequence[Slot], states: Collection[SlotState]) -> int:
+    """Return the mask of the slots in one of ``states``."""
+    return sum(1 << slot.index for slot in slots if slot.state in states)
+
+
+def slot_strip(slots: Sequence[Slot], mine: int) -> SlotStrip | None:
+    """Return the strip of a node whose slots are known, in PCI order; None if they are not."""
+    if not slots:
+        return None
+    return SlotStrip.of(
+        numa=[slot.numa for slot in slots],
+        mine=mine,
+        free=mask_of(slots, {SlotState.AVAILABLE}) & ~mine,
+        withheld=mask_of(slots, OUT_OF_SALE) & ~mine,
+        blocked=mask_of(slots, {SlotState.CLEANUP_BLOCKED}) & ~mine,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +214,7 @@ class _Held:
                     return "other", "", "", "Held by others"
                 continue
             if holder.mask >> index & 1:
-                colour = f"h{named % COLOURS + 1}"
+                colour = f"holder-{named % COLOURS + 1}"
                 return f"held {colour}", colour, chr(ord("A") + named % 26), holder.name
             named += 1
         if self.free >> index & 1:
@@ -213,7 +237,7 @@ class _Held:
             count = formats.counted(holder.mask.bit_count(), "GPU")
             entries.append(
                 LegendEntry(
-                    css=f"h{named % COLOURS + 1}",
+                    css=f"holder-{named % COLOURS + 1}",
                     letter=chr(ord("A") + named % 26),
                     text=f"{holder.name} · {count}",
                 )
@@ -354,7 +378,7 @@ class TopologyPreview:
             for position, gpu in enumerate(gpus):
                 left = x + 8 + 44 * position
                 mine = bool(chosen >> gpu.index & 1)
-                css = "held h1" if mine else ("free" if free >> gpu.index & 1 else "other")
+                css = "held holder-1" if mine else ("free" if free >> gpu.index & 1 else "other")
                 boxes.append(
                     PreviewBox(
                         index=gpu.index,
@@ -362,7 +386,9 @@ class TopologyPreview:
                         width=40,
                         middle=left + 20,
                         box_class=css,
-                        link_class={"held h1": "held h1", "free": "off", "other": ""}[css],
+                        link_class={"held holder-1": "held holder-1", "free": "off", "other": ""}[
+                            css
+                        ],
                     )
                 )
             panels.append(PreviewPanel(title=f"NUMA {numa}", x=x, width=width, gpus=tuple(boxes)))

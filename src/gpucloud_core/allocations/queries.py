@@ -48,6 +48,7 @@ class AllocationLine:
     cost_micros: int
     step: str  # "Make the slice (3 of 6)" while it moves
     as_of: datetime
+    slots: tuple[Slot, ...] = ()  # all of its node, in PCI order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +163,7 @@ class ListAllocations:
             segments = await unit.usage_segments.find_any("allocation_id", ids)
             nodes = await unit.nodes.find_any("id", [row.node_id for row in page.items])
             tasks = await unit.tasks.find_any("id", [row.task_id for row in page.items])
+            slots = await unit.slots.find_any("node_id", [node.id for node in nodes])
         names = {node.id: node.name for node in nodes}
         by_task = {task.id: task for task in tasks}
         lines = tuple(
@@ -172,6 +174,9 @@ class ListAllocations:
                 cost_micros=cost_of([s for s in segments if s.allocation_id == row.id], now),
                 step=step_line(by_task.get(row.task_id)),
                 as_of=now,
+                slots=tuple(
+                    sorted((s for s in slots if s.node_id == row.node_id), key=lambda s: s.index)
+                ),
             )
             for row in page.items
         )

@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 from gpucloud_web.pages.billing import BillingPages
 from gpucloud_web.pages.catalog import CatalogPages
 from gpucloud_web.pages.coming import ComingPages
+from gpucloud_web.pages.gallery import gallery
 from gpucloud_web.pages.home import HomePages
 from gpucloud_web.pages.launch import LaunchPages
 from gpucloud_web.pages.live import live
@@ -32,5 +33,6 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     choose_theme,
     choose_project,
     live,
+    gallery,
 )
 """Every route for people; the application mounts them all."""

@@ -57,7 +57,7 @@ class OfferCard:
             sku=offer.sku,
             title=offer.display_name,
             about=f"{offer.vendor} · {SHAPES[offer.shape]} · {offer.region}",
-            price=formats.unit_price(offer.price_micros_per_gpu_hour, offer.currency),
+            price=formats.amount(offer.price_micros_per_gpu_hour, offer.currency, places=4),
             capacity="sold_out" if is_sold_out(offer) else "free",
             free=free_words(free, 1),
             sizes=tuple(

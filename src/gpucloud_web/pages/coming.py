@@ -24,11 +24,11 @@ from gpucloud_web.shell import audiences_of
 
 PATHS: Final = [
     *(path for path, page in PAGES.items() if page.maturity is Maturity.COMING),
-    "/apps/{slug:str}",
-    "/access/projects/{project_id:str}",
-    "/developer/docs/{page:str}",
-    "/admin/nodes/{node_id:str}",
-    "/admin/users/{user_id:str}",
+    "/apps/{below:str}",
+    "/access/projects/{below:str}",
+    "/developer/docs/{below:str}",
+    "/admin/nodes/{below:str}",
+    "/admin/users/{below:str}",
 ]
 """The pages of the menu that are coming, and the pages below them."""
 

@@ -231,7 +231,7 @@ def _notes(draft: Draft, shelf: Shelf) -> dict[str, str]:
     offer = shelf.offer(draft.sku)
     image = next((one for one in shelf.images if one.id == draft.image), None)
     chosen = len([key for key in shelf.keys if key.id in draft.keys])
-    size = formats.counted(int(draft.gpu_count), "GPU") if draft.gpu_count.isdigit() else ""
+    size = _size(draft) if draft.gpu_count else ""
     return {
         "hardware": offer.display_name if offer else "",
         "capacity": f"{size} × {draft.count}" if size else "",
@@ -240,6 +240,10 @@ def _notes(draft: Draft, shelf: Shelf) -> dict[str, str]:
         "access": formats.counted(chosen, "key") if chosen else "no key yet",
         "review": "",
     }
+
+
+def _size(draft: Draft) -> str:
+    return formats.counted(int(draft.gpu_count) if draft.gpu_count.isdigit() else 0, "GPU")
 
 
 def _hardware(draft: Draft, offers: Sequence[Offer]) -> tuple[OptionCard, ...]:
@@ -315,7 +319,7 @@ def _review(draft: Draft, shelf: Shelf) -> tuple[Fact, ...]:
     return (
         Fact(label="Project", value=shelf.project),
         Fact(label="Hardware", value=offer.display_name if offer else "not chosen"),
-        Fact(label="Size", value=f"{draft.gpu_count or '0'} GPUs × {draft.count}{spread}"),
+        Fact(label="Size", value=f"{_size(draft)} × {draft.count}{spread}"),
         Fact(label="Price", value=price or formats.UNKNOWN),
         Fact(label="Image", value=f"{image.name} {image.version}" if image else "not chosen"),
         Fact(label="SSH from", value=" ".join(draft.ssh_cidrs.split()) or "anywhere"),

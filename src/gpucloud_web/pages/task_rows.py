@@ -8,6 +8,7 @@ from typing import Final
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.queries import TaskView
 from gpucloud_core.allocations.reasons import REASONS
+from gpucloud_core.allocations.saga import SAGAS
 from gpucloud_core.kernel.rows import Page
 from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
 from gpucloud_web import formats
@@ -98,7 +99,7 @@ class TaskPage:
             subject=subject,
             subject_href=href,
             verdict=verdict(view, now),
-            steps=tuple(_step(step, now) for step in task.steps),
+            steps=tuple(_step(task, step, now) for step in task.steps),
             elapsed=_elapsed(task, now),
             members=tuple(_member(member, view.allocations) for member in view.members),
             money=_money(task, view.allocations),
@@ -197,9 +198,9 @@ def _moving(task: Task, launch: bool, now: datetime) -> Verdict:
             text="It stops at the next step boundary and leaves nothing behind.",
         )
     left = sum(
-        step.usual_seconds for step in task.steps if step.status is StepStatus.PENDING
+        usual_seconds(task, step) for step in task.steps if step.status is StepStatus.PENDING
     ) + sum(
-        max(step.usual_seconds - int((now - step.started_at).total_seconds()), 0)
+        max(usual_seconds(task, step) - int((now - step.started_at).total_seconds()), 0)
         for step in task.steps
         if step.status is StepStatus.ACTIVE and step.started_at
     )
@@ -208,17 +209,28 @@ def _moving(task: Task, launch: bool, now: datetime) -> Verdict:
     if retries:
         said.append(f"{formats.counted(retries, 'retry', 'retries')} so far.")
     strong = f"About {formats.duration(left)} to go." if left else "It takes longer than usual."
+    if task.status is TaskStatus.QUEUED:
+        strong = "Queued; a worker takes it up in a moment."
     if not task.steps:
         strong = "Each machine has a task of its own."
     return Verdict(tone="busy", icon="hourglass", strong=strong, text=" ".join((*said, money)))
 
 
-def _step(step: Step, now: datetime) -> TimelineRow:
+def usual_seconds(task: Task, step: Step) -> int:
+    """Return how long a step usually takes: by history, else by the table."""
+    if step.usual_seconds or task.kind not in SAGAS:
+        return step.usual_seconds
+    plans = {plan.key: plan for plan in SAGAS[task.kind].steps}
+    return int(plans[step.key].usual.total_seconds()) if step.key in plans else 0
+
+
+def _step(task: Task, step: Step, now: datetime) -> TimelineRow:
     active = step.status is StepStatus.ACTIVE
+    seconds = usual_seconds(task, step)
     spent = ""
     if step.started_at:
         spent = formats.span(step.started_at, step.finished_at or now)
-    usual = f"usually {formats.duration(step.usual_seconds)}" if step.usual_seconds else ""
+    usual = f"usually {formats.duration(seconds)}" if seconds else ""
     return TimelineRow(
         kind="step",
         state=step.status,
@@ -229,7 +241,7 @@ def _step(step: Step, now: datetime) -> TimelineRow:
         right=spent,
         right_note=usual,
         value=int((now - step.started_at).total_seconds()) if active and step.started_at else 0,
-        usual=step.usual_seconds if active else 0,
+        usual=seconds if active else 0,
         emphasis={StepStatus.ACTIVE: "now", StepStatus.PENDING: "pend"}.get(step.status, ""),
     )
 
@@ -237,7 +249,7 @@ def _step(step: Step, now: datetime) -> TimelineRow:
 def _elapsed(task: Task, now: datetime) -> str:
     if not task.steps:
         return ""
-    usual = formats.duration(sum(step.usual_seconds for step in task.steps))
+    usual = formats.duration(sum(usual_seconds(task, step) for step in task.steps))
     if task.started_at is None:
         return f"usually {usual} in all"
     spent = formats.span(task.started_at, task.finished_at or now)

@@ -12,7 +12,7 @@ from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.nodes.model import LinkClass, SlotState, Topology
 from gpucloud_web import formats
 from gpucloud_web.components import Fact, SavedView, TimelineRow
-from gpucloud_web.node_picture import Holder, SlotStrip, TopologyPicture
+from gpucloud_web.node_picture import OUT_OF_SALE, Holder, SlotStrip, TopologyPicture, mask_of
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.workload_rows import (
     BILLED,
@@ -280,19 +280,11 @@ def _trouble(row: Allocation, status: PublicStatus) -> Trouble | None:
     )
 
 
-_OUT_OF_SALE: Final = {
-    SlotState.CLEANING,
-    SlotState.CLEANUP_BLOCKED,
-    SlotState.DISABLED,
-    SlotState.PROPOSED,
-}
-
-
 def _place(view: AllocationView) -> Place:
     row, topology = view.allocation, view.node.topology
     mine = _open_mask(view)
-    free = _mask(view, {SlotState.AVAILABLE}) & ~mine
-    withheld = _mask(view, _OUT_OF_SALE) & ~mine
+    free = mask_of(view.slots, {SlotState.AVAILABLE}) & ~mine
+    withheld = mask_of(view.slots, OUT_OF_SALE) & ~mine
     others = ((1 << len(topology.gpus)) - 1) & ~mine & ~free & ~withheld
     own = tuple(gpu.index for gpu in view.gpus)
     domains = {gpu.numa for gpu in view.gpus}
@@ -317,7 +309,7 @@ def _place(view: AllocationView) -> Place:
                 Holder(mask=others, name="", others=True),
             ],
             free=free,
-            states={slot.index: slot.state for slot in view.slots if slot.state in _OUT_OF_SALE},
+            states={slot.index: slot.state for slot in view.slots if slot.state in OUT_OF_SALE},
         ),
     )
 
@@ -325,10 +317,6 @@ def _place(view: AllocationView) -> Place:
 def _open_mask(view: AllocationView) -> int:
     """Return the GPUs still bound to it; after it ended they are no longer its own."""
     return view.allocation.mask if view.allocation.ended_at is None else 0
-
-
-def _mask(view: AllocationView, states: set[SlotState]) -> int:
-    return sum(1 << slot.index for slot in view.slots if slot.state in states)
 
 
 def worst_link(topology: Topology, indexes: Sequence[int]) -> str:
@@ -365,8 +353,8 @@ def timeline_rows(
             note.append(f"usually {formats.duration(usual.total_seconds())}")
         rows.append(
             TimelineRow(
-                kind="allocation",
-                state=_timeline_state(change),
+                kind="step" if after else "allocation",
+                state="completed" if after else _timeline_state(change),
                 title=change.state.replace("_", " ").capitalize(),
                 note="" if final else billed,
                 text=" · ".join(said),

@@ -11,6 +11,7 @@ from gpucloud_core.allocations.queries import AllocationLine
 from gpucloud_core.kernel.rows import Page
 from gpucloud_web import formats
 from gpucloud_web.components import Chip, Head, Kept, MenuEntry, Pager, SavedView
+from gpucloud_web.node_picture import SlotStrip, slot_strip
 from gpucloud_web.pages.addresses import ListState
 
 VIEWS: Final[Mapping[str, tuple[str, tuple[PublicStatus, ...]]]] = {
@@ -112,6 +113,7 @@ class WorkloadRow:
     second: str
     warn: bool
     hardware: str
+    strip: SlotStrip | None
     node: str
     launched: formats.Moment
     rate: str
@@ -135,6 +137,7 @@ class WorkloadRow:
             second=second_line(row, line.status, line.step, now, zone),
             warn=line.status in VIEWS["attention"][1],
             hardware=hardware(row, names),
+            strip=slot_strip(line.slots, row.mask) if row.ended_at is None else None,
             node=line.node_name,
             launched=formats.moment(row.requested_at, now, zone),
             rate=rate_words(row, line.status),
