@@ -45,6 +45,7 @@ MAY_READ_THE_ENVIRONMENT: Final = {
     "gpucloud_adapters/cli.py": "a program: hands it to the settings",
     "gpucloud_adapters/demo.py": "a program: hands it to the settings",
     "gpucloud_adapters/postgres/migrate.py": "a program: needs one address and no more",
+    "gpucloud_adapters/simulated/stripe_server.py": "a program: hands it to the settings",
     "gpucloud_adapters/ssh/node/main.py": "runs on the node; sshd says there what was asked for",
     "gpucloud_web/app.py": "the server calls it without arguments",
     "gpucloud_workers/__main__.py": "a program: hands it to the settings",
