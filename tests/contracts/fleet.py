@@ -1,4 +1,9 @@
-"""What the fleet promises: no slot is held twice, no change is missed, nothing leaks."""
+"""What the fleet promises: no slot is held twice, no change is missed, nothing leaks.
+
+Seen to fail, each in its own way, when ``take`` did not look at the free mask, when it did not
+look at the slots' states, when it always waited for a node's capacity (deadlock), and when the
+mark of ``changes`` was the newest transaction instead of the oldest still running.
+"""
 
 import asyncio
 import functools

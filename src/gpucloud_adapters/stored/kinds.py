@@ -167,12 +167,14 @@ PROJECTS: Final[Kind[Project]] = Kind(
 TENANT_MEMBERS: Final[Kind[TenantMember]] = Kind(
     "tenant_members",
     TenantMember,
+    unique=(Unique(("tenant_id", "user_id")),),
     found_by=("tenant_id", "user_id"),
     sortable=("role", "created_at"),
 )
 PROJECT_MEMBERS: Final[Kind[ProjectMember]] = Kind(
     "project_members",
     ProjectMember,
+    unique=(Unique(("project_id", "user_id")),),
     found_by=("project_id", "user_id"),
     sortable=("role", "created_at"),
 )
@@ -298,6 +300,7 @@ TASK_EVENTS: Final[Kind[TaskEvent]] = Kind(
 ALLOCATIONS: Final[Kind[Allocation]] = Kind(
     "allocations",
     Allocation,
+    unique=(Unique(("claim_id",)),),
     found_by=("project_id", "node_id", "task_id"),
     sortable=(
         "name",

@@ -49,6 +49,7 @@ def make_usage() -> None:
     op.execute("CREATE UNIQUE INDEX ON usage_segments (allocation_id) WHERE ended_at IS NULL")
     op.execute("CREATE INDEX ON usage_segments (allocation_id)")
     op.execute("CREATE INDEX ON usage_segments (tenant_id, started_at, id)")
+    op.execute("CREATE INDEX ON usage_segments (project_id, started_at, id)")
     op.execute("""
         CREATE INDEX ON usage_segments (next_settlement_at, tenant_id)
         WHERE next_settlement_at IS NOT NULL
