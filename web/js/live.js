@@ -51,6 +51,7 @@ function listen() {
     failing = false;
     clearInterval(poll);
     poll = null;
+    hear(["*"]); // something may have changed between drawing this page and listening
   });
   source.addEventListener("changed", (event) => {
     const topics = event.data.split(" ");
