@@ -1,12 +1,12 @@
 """Slices, keys and a clock for tests of nodes without hardware."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId, SlotId, entity_id
-from gpucloud_core.nodes.model import SliceSpec, Slot, SlotState, Topology
+from gpucloud_core.nodes.model import LinkClass, SliceSpec, Slot, SlotState, Topology
 from gpucloud_core.nodes.systems import hgx_h200
 
 NOON: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -82,3 +82,12 @@ def slots_of(
         )
         for index, port in enumerate(ports)
     )
+
+
+def without_diagonal(topology: Topology) -> Topology:
+    """Return the topology with the links of each GPU to itself, which mean nothing, made alike."""
+    links = tuple(
+        tuple(LinkClass.SYS if i == j else link for j, link in enumerate(row))
+        for i, row in enumerate(topology.links)
+    )
+    return replace(topology, links=links)

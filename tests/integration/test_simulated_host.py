@@ -1,4 +1,4 @@
-"""The simulated host over real SSH: its operator account, its slices, its faults, its restart.
+"""The simulated host over real SSH: its operator account, its slices, its restart.
 
 Seen to fail when ``nvidia-smi -L`` listed all eight GPUs instead of the slice's, when ``_shut``
 left the sessions of a slice that was cut off alone, and when ``keep`` answered before it wrote.
@@ -9,170 +9,43 @@ import json
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
-import pytest_asyncio
 
 from contracts.node_driver import NodeDriverContract, NodeRig, ShellsContract
-from gpucloud_adapters.simulated.fleet_file import FILE_NAME, read_fleet
-from gpucloud_adapters.simulated.fleet_server import Fleet, FleetOptions
-from gpucloud_adapters.simulated.host.faults import Fault, FaultKind, FaultScript
 from gpucloud_adapters.simulated.host.identity import public_line
-from gpucloud_adapters.simulated.host.node import SimulatedNode
-from gpucloud_adapters.simulated.host.operator import Operator
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
 from gpucloud_adapters.ssh.shells import SshShells
 from gpucloud_core.kernel.ids import ClaimId
-from gpucloud_core.nodes.model import NodeAccess, SliceSpec
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
-from gpucloud_core.nodes.systems import hgx_h200
 from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
 from gpucloud_core.nodes.wire_values import public_key
-from simulated_builders import SteppedClock, a_spec, claim, slots_of
-
-CUSTOMER = asyncssh.generate_private_key("ssh-ed25519")
-STRANGER = asyncssh.generate_private_key("ssh-ed25519")
-SEED = "7"
-TOPOLOGY = hgx_h200(seed=SEED)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def spec(number: int = 1, **changes: object) -> SliceSpec:
-    made = a_spec(number, topology=TOPOLOGY, port=free_port())
-    return replace(made, **changes)  # type: ignore[arg-type]  # fields of the spec
-
-
-class World:
-    """A simulated host, and the real driver that reaches it."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.port = free_port()
-        self.stack = AsyncExitStack()
-        self.node: SimulatedNode
-        self.connections: SshConnections
-
-    async def start(self, *faults: Fault) -> None:
-        self.node = SimulatedNode(
-            name="hgx-h200-01",
-            topology=TOPOLOGY,
-            folder=self.home,
-            seed=SEED,
-            clock=SteppedClock(),
-            port=self.port,
-            faults=FaultScript(faults),
-        )
-        operator = Operator(self.node)
-        await self.node.start(operator.serve)
-        self.stack.push_async_callback(operator.finish)
-        self.stack.push_async_callback(self.node.close)
-        self.connections = SshConnections(self.credential, connect_seconds=5)
-        self.stack.push_async_callback(self.connections.close)
-
-    async def stop(self) -> None:
-        await self.stack.aclose()
-
-    async def credential(self, name: str) -> str:
-        assert name == self.access.credential
-        return self.node.operator_key_path.read_text()
-
-    @property
-    def access(self) -> NodeAccess:
-        return self.node.access
-
-    @property
-    def driver(self) -> SshNodeDriver:
-        return SshNodeDriver(self.connections)
-
-    async def provisioned(self, made: SliceSpec) -> str:
-        """Provision, let the customer in, and return the slice's host key."""
-        endpoint = await self.driver.provision(self.access, made)
-        await self.driver.set_keys(self.access, made.claim_id, [public_line(CUSTOMER)])
-        return endpoint.host_key
-
-    @asynccontextmanager
-    async def customer(
-        self, made: SliceSpec, host_key: str, *, key: asyncssh.SSHKey = CUSTOMER
-    ) -> AsyncIterator[asyncssh.SSHClientConnection]:
-        pinned = asyncssh.import_public_key(host_key)
-        async with asyncssh.connect(
-            made.ssh_host,
-            made.ssh_port,
-            username=made.username,
-            client_keys=[key],
-            known_hosts=([pinned], [], []),
-            config=None,
-            agent_path=None,
-        ) as connection:
-            yield connection
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path)
-    await world.start()
-    yield world
-    await world.stop()
-
-
-Restart = Callable[..., Awaitable[None]]
+from simulated_builders import claim, slots_of
+from world.simulated_host import (
+    STRANGER,
+    TOPOLOGY,
+    World,
+    free_port,
+    simulated_host,
+    spec,
+    terminal,
+)
 
 
 @pytest.fixture
-def restart(world: World) -> Restart:
-    """Stop the host and start it again from its folder, with these faults."""
-
-    async def again(*faults: Fault) -> None:
-        await world.stop()
-        world.stack = AsyncExitStack()
-        await world.start(*faults)
-
-    return again
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with simulated_host(tmp_path) as running:
+        yield running
 
 
-class Terminal:
-    """Types into a terminal and waits for what it shows."""
-
-    def __init__(self, process: asyncssh.SSHClientProcess[str]) -> None:
-        self.process = process
-        self.shown = ""
-
-    async def until(self, text: str) -> str:
-        """Return what was shown up to and with ``text``."""
-        async with asyncio.timeout(5):
-            while text not in self.shown:
-                part = await self.process.stdout.read(4096)
-                assert part, f"ended without {text!r}, after {self.shown!r}"
-                self.shown += part
-        before, _, self.shown = self.shown.partition(text)
-        return before + text
-
-    async def type(self, keys: str, *, until: str) -> str:
-        self.process.stdin.write(keys)
-        return await self.until(until)
-
-
-async def terminal(connection: asyncssh.SSHClientConnection) -> Terminal:
-    process = await connection.create_process(term_type="xterm-256color", term_size=(100, 30))
-    opened = Terminal(process)
-    await opened.until("$ ")
-    return opened
-
-
-@pytest_asyncio.fixture
+@pytest.fixture
 async def simulated_rig(world: World) -> NodeRig:
     def record(claim_id: ClaimId) -> dict[str, Any]:
         """Read what the host wrote down, not what it says."""
@@ -432,7 +305,7 @@ class TestTerminal:
 
 
 class TestRestart:
-    async def test_brings_slices_back_as_they_were(self, world: World, restart: Restart) -> None:
+    async def test_brings_slices_back_as_they_were(self, world: World) -> None:
         running, cut, wiped = spec(1), spec(2, gpu_uuids=(), gpu_indexes=()), spec(3)
         host_key = await world.provisioned(running)
         await world.provisioned(cut)
@@ -442,7 +315,7 @@ class TestRestart:
         host_key = await world.provisioned(wiped)
         access = world.access
 
-        await restart()
+        await world.restart()
 
         assert world.access == access
         assert [(each.claim_id, each.running) for each in await world.driver.list_ours(access)] == [
@@ -454,13 +327,10 @@ class TestRestart:
         with pytest.raises(NodeRefused, match="stale_generation"):
             await world.driver.provision(access, running)
 
-    async def test_comes_up_though_a_port_was_taken_meanwhile(
-        self, world: World, restart: Restart
-    ) -> None:
+    async def test_comes_up_though_a_port_was_taken_meanwhile(self, world: World) -> None:
         made = spec()
         await world.provisioned(made)
         await world.stop()
-        world.stack = AsyncExitStack()
         with socket.socket() as squatter:
             squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             squatter.bind(("127.0.0.1", made.ssh_port))
@@ -480,175 +350,3 @@ class TestRestart:
 
         assert [row["spec"]["claim_id"] for row in saved["records"]] == [made.claim_id]
         assert stat.S_IMODE((world.home / "holdings.json").stat().st_mode) == 0o600
-
-
-class TestFaults:
-    async def test_slow_only_takes_longer(self, world: World, restart: Restart) -> None:
-        await restart(Fault(verb="probe", kind=FaultKind.SLOW, seconds=1))
-        begun = asyncio.get_running_loop().time()
-
-        report = await world.driver.probe(world.access)
-
-        assert report.gpu_uuids
-        assert asyncio.get_running_loop().time() - begun >= 1
-
-    async def test_hang_does_nothing_and_never_answers(
-        self, world: World, restart: Restart
-    ) -> None:
-        await restart(Fault(verb="provision", kind=FaultKind.HANG))
-
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await world.driver.provision(world.access, spec())
-        assert await world.driver.list_ours(world.access) == ()
-
-    async def test_reset_does_it_and_breaks_the_answer(
-        self, world: World, restart: Restart
-    ) -> None:
-        await restart(Fault(verb="provision", kind=FaultKind.RESET))
-        made = spec()
-
-        with pytest.raises((NodeUnreachable, NodeRefused)):
-            await world.driver.provision(world.access, made)
-
-        assert (await world.driver.verify(world.access, made.claim_id)).running
-        assert (await world.driver.provision(world.access, made)).port == made.ssh_port
-
-    async def test_fail_after_doing_says_the_opposite_of_what_is(
-        self, world: World, restart: Restart
-    ) -> None:
-        await restart(Fault(verb="release", kind=FaultKind.FAIL_AFTER_DOING))
-        made = spec()
-        await world.driver.provision(world.access, made)
-
-        with pytest.raises(NodeRefused, match="internal"):
-            await world.driver.release(world.access, made.claim_id)
-
-        assert not (await world.driver.verify(world.access, made.claim_id)).exists
-
-    async def test_ok_without_doing_is_found_by_reading_back(
-        self, world: World, restart: Restart
-    ) -> None:
-        await restart(
-            Fault(verb="provision", kind=FaultKind.OK_WITHOUT_DOING),
-            Fault(verb="set-keys", kind=FaultKind.OK_WITHOUT_DOING),
-            Fault(verb="wipe", kind=FaultKind.OK_WITHOUT_DOING),
-        )
-        made, driver, access = spec(), world.driver, world.access
-
-        assert (await driver.provision(access, made)).port == made.ssh_port
-        assert not (await driver.verify(access, made.claim_id)).exists
-        await driver.provision(access, made)
-        assert await driver.set_keys(access, made.claim_id, [public_line(CUSTOMER)])
-        assert (await driver.verify(access, made.claim_id)).key_fingerprints == ()
-        await driver.release(access, made.claim_id)
-        assert (await driver.wipe(access, made.claim_id, made.gpu_uuids)).clean
-        assert await driver.verify_clean(access, made.claim_id, made.gpu_uuids)
-
-    async def test_garbage_is_no_answer(self, world: World, restart: Restart) -> None:
-        await restart(
-            Fault(verb="verify", kind=FaultKind.GARBAGE),
-            Fault(verb="discover", kind=FaultKind.GARBAGE),
-        )
-
-        with pytest.raises(NodeRefused):
-            await world.driver.verify(world.access, claim(1))
-        outputs = (await world.driver.discover(world.access)).outputs
-        assert sum("Segmentation fault" in text for text in outputs.values()) == 1
-
-    async def test_gpu_loss_takes_gpus_away_while_it_looks(
-        self, world: World, restart: Restart
-    ) -> None:
-        last = spec(gpu_uuids=(TOPOLOGY.gpus[7].uuid,), gpu_indexes=(7,))
-        await restart(
-            Fault(verb="probe", kind=FaultKind.GPU_LOSS, gpus=3),
-            Fault(verb="verify", kind=FaultKind.GPU_LOSS),
-            Fault(verb="provision", kind=FaultKind.GPU_LOSS),
-            Fault(verb="discover", kind=FaultKind.GPU_LOSS, count=7),
-        )
-
-        report = await world.driver.probe(world.access)
-        assert len(report.gpu_uuids) == 5
-        assert len(report.problems) == 3
-        with pytest.raises(NodeRefused, match="unknown_gpu"):
-            await world.driver.provision(world.access, last)
-        await world.driver.provision(world.access, last)
-        assert (await world.driver.verify(world.access, last.claim_id)).gpu_uuids == ()
-        found = await world.driver.discover(world.access)
-        assert found.outputs["nvidia-smi -L"].count("UUID") == 7
-        assert (await world.driver.verify(world.access, last.claim_id)).gpu_uuids
-
-    async def test_wrong_host_key_is_shown_so_many_times(
-        self, world: World, restart: Restart
-    ) -> None:
-        made = spec()
-        host_key = await world.provisioned(made)
-        await restart(
-            Fault(verb="connect", kind=FaultKind.WRONG_HOST_KEY),
-            Fault(verb="login", kind=FaultKind.WRONG_HOST_KEY),
-        )
-
-        with pytest.raises(HostKeyChanged):
-            await world.driver.probe(world.access)
-        assert (await world.driver.probe(world.access)).reachable
-        with pytest.raises(asyncssh.HostKeyNotVerifiable):
-            async with world.customer(made, host_key):
-                pass
-        async with world.customer(made, host_key) as connection:
-            assert (await connection.run("whoami")).exit_status == 0
-
-    async def test_reset_at_the_door_is_a_node_that_does_not_answer(
-        self, world: World, restart: Restart
-    ) -> None:
-        await restart(Fault(verb="connect", kind=FaultKind.RESET))
-
-        with pytest.raises(NodeUnreachable):
-            await world.driver.probe(world.access)
-        assert (await world.driver.probe(world.access)).reachable
-
-
-class TestFleet:
-    async def test_describes_every_host_and_is_found_again(self, tmp_path: Path) -> None:
-        options = FleetOptions(home=tmp_path, hosts=2, seed=5, port_base=free_port())
-        first, again = Fleet(options), Fleet(replace(options, seed=None))
-
-        path = await first.start()
-        described = read_fleet(path)
-        await first.close()
-        assert read_fleet(await again.start()) == described
-        await again.close()
-
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert [host.name for host in described] == ["hgx-h200-01", "hgx-h200-02"]
-        assert described[1].access.port == options.port_base + 1
-        assert described[1].slot_ports[3] == options.port_base + 203
-        assert described[0].topology == hgx_h200(seed="5/hgx-h200-01")
-        assert described[0].private_key.startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
-        uuids = {gpu.uuid for host in described for gpu in host.topology.gpus}
-        assert len(uuids) == 16
-
-    async def test_keeps_its_seed(self, tmp_path: Path) -> None:
-        options = FleetOptions(home=tmp_path, hosts=1, seed=5, port_base=free_port())
-        fleet = Fleet(options)
-        await fleet.start()
-        await fleet.close()
-
-        with pytest.raises(ValueError, match="made with seed 5"):
-            await Fleet(replace(options, seed=6)).start()
-
-    async def test_runs_as_a_program(self, tmp_path: Path) -> None:
-        port = free_port()
-        arguments = ("--home", str(tmp_path), "--hosts", "1", "--port", str(port))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gpucloud_adapters.simulated.fleet_server",
-            *arguments,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        async with asyncio.timeout(30):
-            assert await process.stdout.readline() == b"ready\n"
-            assert (tmp_path / FILE_NAME).exists()
-            process.terminate()
-            assert await process.wait() == 0

@@ -14,11 +14,13 @@ from gpucloud_adapters.memory.node_driver import (
 )
 from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.kernel.time import EPOCH
+from gpucloud_core.nodes.discovery import read_topology
 from gpucloud_core.nodes.holdings import Stage
 from gpucloud_core.nodes.model import NodeAccess
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
+from gpucloud_core.nodes.systems import SYSTEMS
 from gpucloud_core.nodes.wire_values import public_key
-from simulated_builders import KEY, NODE, SteppedClock, a_spec, slots_of
+from simulated_builders import KEY, NODE, SteppedClock, a_spec, slots_of, without_diagonal
 
 ACCESS = NodeAccess(
     host="10.0.0.1", port=22, username="gpucloud", host_key=KEY, credential="memory"
@@ -88,11 +90,15 @@ class TestMemoryNodeDriver:
 
         assert await nodes.list_ours(other) == ()
 
-    async def test_tells_what_discovery_needs(self) -> None:
-        found = (await driver().discover(ACCESS)).outputs
+    @pytest.mark.parametrize("system", SYSTEMS)
+    async def test_tells_what_discovery_needs(self, system: str) -> None:
+        topology = SYSTEMS[system].topology(seed="read back")
+        nodes = MemoryNodeDriver({ACCESS.host: topology})
 
-        assert all(gpu.uuid in found["nvidia-smi -L"] for gpu in NODE.gpus)
-        assert "lspci -vmm -D" not in found
+        found = read_topology((await nodes.discover(ACCESS)).outputs)
+
+        assert without_diagonal(found.topology) == without_diagonal(topology)
+        assert found.faults == ()
 
 
 class TestFault:

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from gpucloud_adapters.simulated.host import machine_text, nvidia_smi, nvidia_xml
 from gpucloud_adapters.simulated.host.boards import board_of
+from gpucloud_adapters.simulated.host.interior import host_view
 from gpucloud_adapters.simulated.host.nvidia_smi import GpuView
 from gpucloud_adapters.simulated.host.operator import TOOLS
 from gpucloud_adapters.simulated.host.sampler import Use, sample
-from gpucloud_core.nodes.systems import L40S_X8
+from gpucloud_core.nodes.discovery import read_topology
+from gpucloud_core.nodes.systems import L40S_X8, SYSTEMS
 from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
-from simulated_builders import NODE, NOON
+from simulated_builders import NODE, NOON, without_diagonal
 
 some_gpus = st.sets(st.integers(0, 7), min_size=1).map(sorted)
 
@@ -178,3 +180,23 @@ class TestTools:
     @pytest.mark.parametrize(("text", "total"), [("3", 1), ("0-47,96-143", 96), ("0-3,8", 5)])
     def test_count_cpus(self, text: str, total: int) -> None:
         assert machine_text.cpu_total(text) == total
+
+    @pytest.mark.parametrize("system", SYSTEMS)
+    def test_are_read_back_as_the_topology_they_came_from(self, system: str) -> None:
+        topology = SYSTEMS[system].topology(seed="read back")
+        seen = host_view(topology, {}, seed="1", at=NOON)
+
+        found = read_topology(
+            {
+                "nvidia-smi -q -x": nvidia_xml.report(seen),
+                "nvidia-smi topo -m": nvidia_smi.matrix(seen),
+                "nvidia-smi -L": nvidia_smi.listing(seen),
+                "lspci -vmm -D": machine_text.lspci(topology),
+                "lsblk -J -b": machine_text.lsblk(),
+                "cat /proc/meminfo": machine_text.meminfo(topology.memory_mib),
+                "lscpu -J": machine_text.lscpu(topology),
+            }
+        )
+
+        assert without_diagonal(found.topology) == without_diagonal(topology)
+        assert found.faults == ()
