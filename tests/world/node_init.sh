@@ -78,7 +78,7 @@ END
 mount -t tmpfs -o mode=1777 tmp /tmp
 
 ip link set lo up
-ip link add slices type bridge
+ip link add slices address 02:67:00:00:00:01 type bridge  # its own, whoever is plugged in
 ip address add "$network.1/24" dev slices
 ip link set slices up
 while ! ip link show uplink > /dev/null 2>&1; do sleep 0.01; done

@@ -83,6 +83,25 @@ class RealNode:
             raise AssertionError(f"{' '.join(argv)}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    @property
+    def cable(self) -> str:
+        """The world's end of the cable to the node."""
+        return _cable(self.number)
+
+    def restart(self) -> None:
+        """Take away all that a restart of a machine takes: processes, mounts, networks, /run."""
+        script = """
+            for claim in $(runc --root /run/gpucloud-node/runc list --quiet); do
+                runc --root /run/gpucloud-node/runc delete --force "$claim"
+            done
+            for name in $(ls /run/netns); do ip netns delete "$name"; done
+            for at in $(awk '/gpucloud-node.slices/ {print $2}' /proc/mounts | sort -r); do
+                umount "$at"
+            done
+            rm -r /run/gpucloud-node
+        """
+        self.run("sh", "-e", "-c", script)
+
     def cgroups(self) -> list[Path]:
         """Return every control group that the node's slices have."""
         return [

@@ -64,8 +64,8 @@ class World:
         )
         operator = Operator(self.node)
         await self.node.start(operator.serve)
-        self._stack.push_async_callback(operator.finish)
         self._stack.push_async_callback(self.node.close)
+        self._stack.push_async_callback(operator.finish)
         self.connections = SshConnections(self.credential, connect_seconds=5)
         self._stack.push_async_callback(self.connections.close)
 

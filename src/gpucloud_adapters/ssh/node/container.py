@@ -65,7 +65,7 @@ def configuration(names: Names, record: Record, image: Image) -> dict[str, objec
             "user": {"uid": 0, "gid": 0},
             "env": [f"PATH={PATH}"],
         },
-        "mounts": _mounts(names, image, devices),
+        "mounts": _mounts(names, image, devices, shared_mib=max(spec.memory_mib // 2, 1)),
         "linux": {
             "cgroupsPath": names.cgroup,
             "namespaces": [
@@ -131,7 +131,11 @@ def _process(argv: list[str], folder: str, capabilities: list[str]) -> dict[str,
     }
 
 
-def _mounts(names: Names, image: Image, devices: tuple[Device, ...]) -> list[dict[str, object]]:
+def _mounts(
+    names: Names, image: Image, devices: tuple[Device, ...], *, shared_mib: int
+) -> list[dict[str, object]]:
+    """Return the mounts; ``shared_mib`` keeps a full ``/dev/shm`` from starving the SSH server."""
+
     def mount(kind: str, target: str, source: str, *options: str) -> dict[str, object]:
         return {"type": kind, "destination": target, "source": source, "options": list(options)}
 
@@ -144,7 +148,10 @@ def _mounts(names: Names, image: Image, devices: tuple[Device, ...]) -> list[dic
             *("devpts", "/dev/pts", "devpts", "nosuid", "noexec", "newinstance"),
             *("ptmxmode=0666", "mode=0620", f"gid={_TTY_GROUP}"),
         ),
-        mount("tmpfs", "/dev/shm", "shm", *plain, "noexec", "mode=1777"),  # noqa: S108  its own
+        mount(
+            *("tmpfs", "/dev/shm", "shm", *plain, "noexec"),  # noqa: S108  its own
+            *("mode=1777", f"size={shared_mib}m"),
+        ),
         mount("mqueue", "/dev/mqueue", "mqueue", *plain, "noexec"),
         mount("tmpfs", "/run", "run", *tmpfs, "size=16m"),
         mount("tmpfs", "/run/sshd", "sshd", *tmpfs, "size=4k"),
