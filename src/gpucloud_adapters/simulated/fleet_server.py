@@ -67,8 +67,8 @@ class Fleet:
         path = await asyncio.to_thread(write_fleet, self._options.home, _described(nodes))
         for node in reversed(nodes):
             operator = Operator(node)
-            self._stack.push_async_callback(operator.finish)
             self._stack.push_async_callback(node.close)
+            self._stack.push_async_callback(operator.finish)
             await node.start(operator.serve)
         return path
 

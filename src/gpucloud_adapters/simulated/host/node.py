@@ -175,7 +175,7 @@ class SimulatedNode:
         try:
             await session.run()
         finally:
-            self._sessions[claim_id].discard(session)
+            self._sessions.get(claim_id, set()).discard(session)
 
     def _held(self, claim_id: ClaimId) -> HeldSlice:
         return self._holdings.slices[claim_id]
