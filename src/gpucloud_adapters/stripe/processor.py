@@ -13,6 +13,7 @@ import stripe
 import structlog
 
 from gpucloud_adapters.stripe.amounts import to_stripe
+from gpucloud_adapters.stripe.http import HttpClient
 from gpucloud_adapters.stripe.readings import checkout_of, stored_event, verified_event
 from gpucloud_core.billing.ports import (
     Checkout,
@@ -45,7 +46,7 @@ class StripeProcessor:
             api_base: address of a Stripe-shaped server; None is Stripe itself.
         """
         self._webhook_secret = webhook_secret
-        self._http = stripe.HTTPXClient(timeout=_TIMEOUT_SECONDS)
+        self._http = HttpClient(timeout=_TIMEOUT_SECONDS)
         self._client = stripe.StripeClient(
             secret_key,
             base_addresses={"api": api_base} if api_base else {},
