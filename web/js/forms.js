@@ -7,6 +7,7 @@ const WAIT = 250;
 
 export function start() {
   document.querySelector("[data-focus]")?.focus();
+  startSteps();
 
   document.addEventListener("submit", (event) => {
     const form = event.target;
@@ -106,5 +107,19 @@ function startGuard() {
   });
   addEventListener("beforeunload", (event) => {
     if ([...dirty].some((form) => form.isConnected)) event.preventDefault();
+  });
+}
+
+/** Another step of a wizard is a link; what is on this one goes along, so that nothing is lost. */
+function startSteps() {
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[href*='step=']");
+    const form = document.querySelector("form[data-requote]");
+    if (!link || !form || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    const go = document.createElement("input");
+    Object.assign(go, { type: "hidden", name: "go", value: new URL(link.href).searchParams.get("step") });
+    form.append(go);
+    form.requestSubmit();
   });
 }

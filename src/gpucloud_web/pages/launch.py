@@ -18,7 +18,7 @@ from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web.components import FieldFault
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.launch_draft import COOKIE, COOKIE_BYTES_MAX, STEPS, Draft
-from gpucloud_web.pages.launch_rows import Shelf, completed, faults_of, field_of, launch_page
+from gpucloud_web.pages.launch_rows import Shelf, completed, faults_at, faults_of, launch_page
 from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.sign_in import STATUS
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
@@ -56,15 +56,8 @@ async def _quote(visit: Visit, draft: Draft) -> tuple[LaunchQuote | None, tuple[
             actor=visit.actor, project_id=visit.in_project(), request=draft.request()
         )
     except DomainError as error:
-        return None, _faults(error)
+        return None, faults_at(error)
     return quote, ()
-
-
-def _faults(error: DomainError) -> tuple[FieldFault, ...]:
-    faults = tuple(
-        FieldFault(field=field_of(fault.field)[0], text=fault.detail) for fault in error.fields
-    )
-    return faults or (FieldFault(field="", text=f"{error.detail} {error.next_step}".strip()),)
 
 
 def _remember(answer: Response[str] | Redirect, draft: Draft) -> None:
@@ -144,7 +137,7 @@ class LaunchPages(Controller):
             return await _page(visit, draft, shelf, step=here)
         names = list(STEPS)
         following = names[min(names.index(here) + 1, len(names) - 1)]
-        answer = see_other(address("/launch", step="review" if go == "review" else following))
+        answer = see_other(address("/launch", step=go if go in STEPS else following))
         _remember(answer, draft)
         return answer
 
@@ -164,7 +157,7 @@ class LaunchPages(Controller):
             failed = faults_of(quote.checks) if quote else faults
             status = STATUS.get(error.kind, 422)
             return await _page(
-                visit, draft, shelf, step="review", status=status, errors=failed or _faults(error)
+                visit, draft, shelf, step="review", status=status, errors=failed or faults_at(error)
             )
         answer = see_other(f"/tasks/{accepted.task_id}")
         answer.set_cookie(key=COOKIE, value="", max_age=0, path="/launch", httponly=True)
