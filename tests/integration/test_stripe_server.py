@@ -366,12 +366,12 @@ class TestWebhooks:
     async def test_are_repeated_until_they_are_taken(
         self, client: stripe.StripeClient, server: SimulatedStripe, receiver: Receiver
     ) -> None:
-        receiver.statuses = [500, 302, 404, 500]
+        receiver.statuses = [500, 302, 404]
 
         await server.close(await opened(client))
 
         await receiver.until(lambda r: r.kinds() == ["checkout.session.expired"])
-        assert receiver.tries == 5
+        assert receiver.tries == 4
 
     async def test_come_twice_and_out_of_order_when_asked_to(
         self, tmp_path: Path, receiver: Receiver
