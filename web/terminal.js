@@ -47,11 +47,14 @@ function lendNonce(nonce) {
   return () => (document.createElement = make);
 }
 
-/** Open the terminal that ``button`` names: data-terminal (token address), data-nonce. */
+/**
+ * Open the page's terminal. ``button`` names where a token is fetched (data-terminal); the dialog
+ * carries this page's nonce: the button may be drawn again later, with another answer's.
+ */
 export async function open(button) {
   const dialog = document.getElementById("terminal");
   if (!dialog || dialog.open) return;
-  const takeBack = lendNonce(button.dataset.nonce);
+  const takeBack = lendNonce(dialog.dataset.nonce);
   const screen = dialog.querySelector("[data-screen]");
   const term = new Terminal({
     cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,

@@ -191,10 +191,15 @@ class MenuEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldFault:
-    """One thing wrong with a form; ``field`` is its input's name, or empty for the whole."""
+    """One thing wrong with a form.
+
+    ``field`` is its input's name, or empty for the whole; ``href`` where that input is, if it is
+    not on this page.
+    """
 
     field: str
     text: str
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

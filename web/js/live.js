@@ -26,9 +26,9 @@ export function start() {
   if (!document.querySelector("[data-live]")) return;
   channel?.addEventListener("message", (event) => hear(event.data));
   document.addEventListener("visibilitychange", () => (document.hidden ? rest() : wake()));
-  document.querySelector("[data-live-pause]")?.addEventListener("click", togglePause);
-  for (const note of document.querySelectorAll("[data-live-note], [data-live-pause]")) note.hidden = false;
+  document.addEventListener("click", togglePause);
   setInterval(note, 1000);
+  note();
   if (!document.hidden) lead();
 }
 
@@ -115,13 +115,19 @@ async function refresh() {
 }
 
 function togglePause(event) {
+  if (!event.target.closest("[data-live-pause]")) return;
   paused = !paused;
-  event.currentTarget.textContent = paused ? "Resume" : "Pause";
   if (!paused) hear(["*"]);
   note();
 }
 
+/** Say how current the page is; the server draws these hidden, also when it draws them again. */
 function note() {
+  for (const button of document.querySelectorAll("[data-live-pause]")) {
+    button.hidden = false;
+    const verb = paused ? "Resume" : "Pause";
+    if (button.textContent !== verb) button.textContent = verb;
+  }
   for (const element of document.querySelectorAll("[data-live-note]")) {
     const at = new Date(updated).toLocaleTimeString([], { hour12: false });
     if (paused) set(element, "paused", `Paused · data from ${at}`);
@@ -131,6 +137,7 @@ function note() {
 }
 
 function set(element, state, words) {
+  element.hidden = false;
   if (element.dataset.state === state && element.textContent === words) return;
   element.dataset.state = state;
   element.textContent = words;

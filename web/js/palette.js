@@ -81,7 +81,9 @@ function row(page, index, selected) {
   const link = document.createElement("a");
   link.href = page.link.href;
   link.tabIndex = -1;
-  link.append(page.link.querySelector("svg").cloneNode(true), page.title);
+  const picture = page.link.querySelector("svg");
+  if (picture) link.append(picture.cloneNode(true));
+  link.append(page.title);
   const group = document.createElement("small");
   group.textContent = page.group;
   link.append(group);

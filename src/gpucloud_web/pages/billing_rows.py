@@ -267,6 +267,7 @@ def payment_note(view: PaymentView) -> PaymentNote:
 class ReturnPage:
     """All that ``billing/return.html`` may know. It never credits: it says how things stand."""
 
+    title: str
     note: PaymentNote
     state: str
     facts: tuple[Fact, ...]
@@ -277,7 +278,10 @@ class ReturnPage:
     def of(cls, view: PaymentView, balance: Balance) -> "ReturnPage":
         session = view.session
         waiting = view.confirming or session.state in {PaymentState.CREATED, PaymentState.OPEN}
+        titles = {PaymentState.COMPLETED: "Funds added"}
+        waiting_title = "Confirming the payment" if view.confirming else "Waiting for the payment"
         return cls(
+            title=waiting_title if waiting else titles.get(session.state, "Nothing was added"),
             note=payment_note(view),
             state=session.state,
             facts=(

@@ -11,6 +11,7 @@ from gpucloud_core.allocations.launch import Quote as LaunchQuote
 from gpucloud_core.allocations.model import EndOfBalance
 from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.catalog.offers import Offer
+from gpucloud_core.kernel.errors import DomainError
 from gpucloud_web import formats
 from gpucloud_web.components import (
     CheckRow,
@@ -333,13 +334,16 @@ def quote_panel(draft: Draft, quote: LaunchQuote | None, shelf: Shelf, step: str
     """Return the quote; before anything is chosen it says what is missing."""
     last = step == "review"
     count = int(draft.count) if draft.count.isdigit() else 1
-    submit = f"Launch {formats.counted(count, 'workload')}" if last else "Review"
+    several = formats.counted(count, "workload") if count > 1 else "workload"
+    submit = f"Launch {several}" if last else "Review"
     go = "launch" if last else "review"
     if quote is None:
         return Quote(
             total=formats.UNKNOWN,
             per="",
-            about="Choose hardware and the price appears here.",
+            about="Mend what is named above and the price appears here."
+            if draft.sku
+            else "Choose hardware and the price appears here.",
             as_of=formats.clock_time(shelf.now, shelf.zone),
             rows=(),
             checks=(),
@@ -401,7 +405,22 @@ def check_row(check: Check) -> CheckRow:
 def faults_of(checks: Sequence[Check]) -> tuple[FieldFault, ...]:
     """Return every failing check as a line of the summary above the form."""
     return tuple(
-        FieldFault(field=field_of(check.field)[0], text=f"{_CHECKS[check.code][1]}: {check.detail}")
+        FieldFault(
+            field=field_of(check.field)[0],
+            text=f"{_CHECKS[check.code][1]}: {check.detail}",
+            href=check_row(check).href,
+        )
         for check in checks
         if not check.ok
     )
+
+
+def faults_at(error: DomainError) -> tuple[FieldFault, ...]:
+    """Return what is wrong with single fields, each with the step where it is mended."""
+    faults = []
+    for fault in error.fields:
+        name, step = field_of(fault.field)
+        href = address("/launch", step=step) + f"#f-{name}" if step else ""
+        faults.append(FieldFault(field=name, text=fault.detail, href=href))
+    whole = f"{error.detail} {error.next_step}".strip()
+    return tuple(faults) or (FieldFault(field="", text=whole),)

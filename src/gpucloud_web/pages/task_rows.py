@@ -105,7 +105,7 @@ class TaskPage:
             money=_money(task, view.allocations),
             billed_words=_billed_words(first),
             hardware=_hardware(view.allocations, names),
-            events=tuple(_event(event, now, zone) for event in events.items),
+            events=tuple(_event(task, event, now, zone) for event in events.items),
             older=address(f"/tasks/{task.id}", cursor=events.next_cursor)
             if events.next_cursor
             else "",
@@ -303,12 +303,27 @@ def _hardware(allocations: Sequence[Allocation], names: Mapping[str, str]) -> tu
     )
 
 
-def _event(event: TaskEvent, now: datetime, zone: tzinfo) -> LogLine:
-    said = event.text or event.kind.replace(".", " ").replace("_", " ")
+_EVENTS: Final = {
+    "step.active": "begins",
+    "step.completed": "done",
+    "step.retrying": "did not work; tried again",
+    "step.failed": "failed",
+    "step.undone": "undone",
+    "task.succeeded": "finished; everything worked",
+    "task.failed": "ended without success",
+    "task.cancelled": "cancelled",
+}
+
+
+def _event(task: Task, event: TaskEvent, now: datetime, zone: tzinfo) -> LogLine:
+    titles = {step.key: step.title for step in task.steps}
+    said = _EVENTS.get(event.kind, event.kind.replace(".", " ").replace("_", " "))
+    if event.step in titles:
+        said = f"{titles[event.step]}: {said}"
     return LogLine(
         when=formats.moment(event.at, now, zone),
         clock=formats.clock_time(event.at, zone),
         topic=event.step or event.kind.partition(".")[0],
-        text=said,
+        text=f"{said} ({event.text})" if event.text else said,
         warning=any(word in event.kind for word in _WARNINGS),
     )
