@@ -47,14 +47,14 @@ def plain_hint(hint: Any) -> Any:
 
 
 def without_none(hint: Any) -> tuple[Any, bool]:
-    """Return ``X`` and whether ``None`` was allowed, for ``X | None``."""
+    """Return ``X`` and True for ``X | None``; any other hint as it is, and False."""
     if get_origin(hint) not in {Union, UnionType}:
         return hint, False
     members = get_args(hint)
     rest = [member for member in members if member is not NoneType]
-    if len(rest) != 1:
-        return hint, NoneType in members
-    return rest[0], len(rest) != len(members)
+    if len(rest) != 1 or len(rest) == len(members):
+        return hint, False
+    return rest[0], True
 
 
 def _field(name: str, hint: Any) -> Field:
