@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -31,7 +30,7 @@ async def real_rig(world: RealNode) -> AsyncIterator[NodeRig]:
 
     async def let_in(claim_id: ClaimId) -> tuple[str, ...]:
         # As the slice's SSH server would read them, through the file system of its process.
-        pid = _pid(world, claim_id)
+        pid = world.init_of(claim_id)
         text = world.run("cat", f"/proc/{pid}/root/etc/ssh/authorized_keys")
         return tuple(public_key(line).fingerprint for line in text.splitlines())
 
@@ -49,11 +48,6 @@ async def real_rig(world: RealNode) -> AsyncIterator[NodeRig]:
         nobody=replace(world.node.access, host=f"{world.network}.9", port=1),
     )
     await connections.close()
-
-
-def _pid(world: RealNode, claim_id: ClaimId) -> str:
-    state = Path(f"/proc/{world.pid}/root/run/gpucloud-node/slices/{claim_id}/bundle/pid")
-    return state.read_text().strip()
 
 
 def _traces(world: RealNode, claim_id: ClaimId) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 A node is one process tree with its own processes, mounts and network; killing its first process
 ends all of it, with every slice and mount, and so does the death of the test run itself. What the
-kernel does not take back, its control groups, is swept when a node of the same number starts.
+kernel does not take back (its folder, its control groups) is swept when a node of the same number
+starts.
 GPUs are character devices that no driver answers for. The world reaches a node and its slices at
 10.213.N.0/24, over a cable that exists only as long as the node.
 
@@ -18,7 +19,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from gpucloud_adapters.ssh.node_program import program_bytes
-from gpucloud_core.kernel.ids import NodeId, SlotId, entity_id
+from gpucloud_core.kernel.ids import ClaimId, NodeId, SlotId, entity_id
 from gpucloud_core.nodes.model import (
     Gpu,
     LinkClass,
@@ -46,6 +46,7 @@ SLOT_MEMORY_MIB: Final = 192
 GPU_MAJOR: Final = 4001  # beyond every driver's: opening one says "no such device", if allowed
 ONBOARDING: Final = "node-onboarding"
 OPERATOR: Final = "node-operator"
+_PLACE: Final = Path("/var/lib/gpucloud-test-nodes")  # a folder and a lock for each number
 _NODES_MAX: Final = 200
 _START_SECONDS: Final = 15.0
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -102,6 +103,10 @@ class RealNode:
         """
         self.run("sh", "-e", "-c", script)
 
+    def init_of(self, claim_id: ClaimId) -> int:
+        """Return the first process of a slice, as the node numbers it."""
+        return int(self.run("cat", f"/run/gpucloud-node/slices/{claim_id}/bundle/pid"))
+
     def cgroups(self) -> list[Path]:
         """Return every control group that the node's slices have."""
         return [
@@ -120,9 +125,9 @@ def real_node(
 
     ``images`` are the ids under which its one image is known.
     """
-    with _number() as number, tempfile.TemporaryDirectory(prefix="gpucloud-node-") as place:
+    with _number() as number:
         _sweep(number)
-        world = _lay_out(Path(place), number, _topology(gpus), name, images)
+        world = _lay_out(_PLACE / f"node-{number}", number, _topology(gpus), name, images)
         process = _start(world, gpus)
         try:
             first = _first_process(process)
@@ -149,10 +154,9 @@ def _end(world: RealNode, process: "subprocess.Popen[bytes]") -> None:
 @contextmanager
 def _number() -> Iterator[int]:
     """Hold a number that no other test run on this machine has; it is given back at our death."""
-    folder = Path("/run/lock/gpucloud-test-nodes")
-    folder.mkdir(parents=True, exist_ok=True)
+    _PLACE.mkdir(mode=0o711, exist_ok=True)
     for number in range(1, _NODES_MAX):
-        descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(_PLACE / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -180,7 +184,8 @@ def _cgroup_tops(number: int) -> list[Path]:
 
 
 def _sweep(number: int) -> None:
-    """Remove control groups of a node that is dead: we hold its number."""
+    """Remove what the kernel does not take back from a dead node, whose number we hold."""
+    shutil.rmtree(_PLACE / f"node-{number}", ignore_errors=True)
     for top in _cgroup_tops(number):
         for folder, _, _ in os.walk(top, topdown=False):
             Path(folder).rmdir()
@@ -190,7 +195,7 @@ def _lay_out(
     folder: Path, number: int, topology: Topology, name: str, images: Sequence[str]
 ) -> RealNode:
     """Write all that the node's first process needs, and describe the node to come."""
-    folder.chmod(0o711)
+    folder.mkdir(mode=0o711)
     network = f"10.213.{number}"
     keys = {each: _make_key(folder / each) for each in (OPERATOR, ONBOARDING)}
     _make_key(folder / "host_key")

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedded_servers import free_port
+from gpucloud_adapters.embedded.postgres import EmbeddedPostgres
+from gpucloud_adapters.embedded.valkey import EmbeddedValkey
+from gpucloud_adapters.settings import Settings
 
 START_SECONDS = 90
 STOP_SECONDS = 30
@@ -24,6 +27,25 @@ class RunningCloud:
     url: str
     home: Path
     process: "subprocess.Popen[bytes]"
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that its web server and its worker run on."""
+        ports = json.loads((self.home / "ports.json").read_text(encoding="utf-8"))
+        postgres = EmbeddedPostgres(home=self.home / "postgres", port=ports["postgres"])
+        valkey = EmbeddedValkey(home=self.home / "valkey", port=ports["valkey"])
+        return Settings.of(
+            {
+                "DATABASE_URL": postgres.url,
+                "REDIS_URL": valkey.url,
+                "STRIPE_SECRET_KEY": (self.home / "stripe.key").read_text().strip(),
+                "STRIPE_WEBHOOK_SECRET": (self.home / "stripe.webhook").read_text().strip(),
+                "STRIPE_API_BASE": f"http://127.0.0.1:{ports['stripe']}",
+                "GPUCLOUD_HOME": str(self.home),
+                "GPUCLOUD_PUBLIC_URL": self.url,
+                "GPUCLOUD_SIMULATED": "1",
+            }
+        )
 
     def password_of(self, username: str) -> str:
         rows = json.loads((self.home / "demo.json").read_text(encoding="utf-8"))["all"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from gpucloud_adapters.ssh.node.commands import Refused, ToolFailed, run
-from gpucloud_adapters.ssh.node.config import Names
+from gpucloud_adapters.ssh.node.config import Config, Names
 from gpucloud_core.nodes.model import SliceSpec
 
 _TABLE: Final = "gpucloud"
@@ -36,17 +36,23 @@ class Filter:
     ssh_cidrs: tuple[str, ...]
 
 
-def raise_up(names: Names, spec: SliceSpec, pid: int) -> None:
-    """Equip the namespace of process ``pid``: its address, and a filter that lets nothing pass."""
-    network = names.config.network
+def check_address(config: Config, spec: SliceSpec) -> None:
+    """Raise ``Refused`` unless the slice's address is one of the node's own network."""
+    network = config.network
     try:
         address = ipaddress.ip_address(spec.ssh_host)
-        gateway = ipaddress.ip_address(network.gateway)
     except ValueError as error:
         raise Refused("address_not_here", "A slice here needs an address of its own.") from error
     here = ipaddress.ip_network(f"{network.gateway}/{network.prefix}", strict=False)
-    if address not in here or address == gateway:
+    taken = [ipaddress.ip_network(each) for each in (network.gateway, *network.hidden)]
+    if address not in here or any(address in each for each in taken):
         raise Refused("address_not_here", f"{address} is not an address for slices of this node.")
+
+
+def raise_up(names: Names, spec: SliceSpec, pid: int) -> None:
+    """Equip the namespace of process ``pid``: its address, and a filter that lets nothing pass."""
+    network = names.config.network
+    address = ipaddress.ip_address(spec.ssh_host)
     run("ip", "netns", "attach", names.short, str(pid))
     with inside(names):  # before the cable is there
         _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
@@ -67,7 +73,7 @@ link set {cable} up
 link set lo up
 link set eth0 up
 address add {address}/{network.prefix} dev eth0 nodad
-route add default via {gateway} dev eth0
+route add default via {network.gateway} dev eth0
 """
     run("ip", "-netns", cable, "-batch", "-", stdin=within.encode())
 

@@ -104,6 +104,7 @@ def _admit(config: Config, records: Records, spec: SliceSpec) -> Record:
 
 
 def _check_free(config: Config, records: Records, spec: SliceSpec) -> None:
+    network.check_address(config, spec)
     for uuid in spec.gpu_uuids:
         gpu = config.gpus.get(uuid)
         if gpu is None or not gpu.is_there():
