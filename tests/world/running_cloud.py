@@ -38,8 +38,8 @@ class RunningCloud:
             {
                 "DATABASE_URL": postgres.url,
                 "REDIS_URL": valkey.url,
-                "STRIPE_SECRET_KEY": (self.home / "stripe.key").read_text().strip(),
-                "STRIPE_WEBHOOK_SECRET": (self.home / "stripe.webhook").read_text().strip(),
+                "STRIPE_SECRET_KEY": (self.home / "stripe" / "key").read_text().strip(),
+                "STRIPE_WEBHOOK_SECRET": (self.home / "stripe" / "webhook").read_text().strip(),
                 "STRIPE_API_BASE": f"http://127.0.0.1:{ports['stripe']}",
                 "GPUCLOUD_HOME": str(self.home),
                 "GPUCLOUD_PUBLIC_URL": self.url,
