@@ -73,14 +73,22 @@ def spendable(balances: Mapping[AccountKind, int]) -> int:
 
 
 def expired_by(
-    credits_: Sequence[CreditLot], segments: Sequence[UsageSegment], until: datetime
+    credits_: Sequence[CreditLot],
+    segments: Sequence[UsageSegment],
+    until: datetime,
+    *,
+    depletes_at: datetime | None = None,
 ) -> int:
-    """Return the credit that expires unspent up to ``until``, if usage is as ``segments`` say."""
+    """Return the credit that expires unspent up to ``until``, if usage is as ``segments`` say.
+
+    Nothing is spent any more from ``depletes_at`` on, but the dust that is left still expires.
+    """
     spent = lost = 0
     for lot in in_spending_order(credits_):
         if lot.expires_at is None or lot.expires_at > until:
             break
-        used = min(lot.remaining_micros, unsettled(segments, lot.expires_at) - spent)
+        end = lot.expires_at if depletes_at is None else min(lot.expires_at, depletes_at)
+        used = min(lot.remaining_micros, unsettled(segments, end) - spent)
         spent += used
         lost += lot.remaining_micros - used
     return lost
@@ -148,7 +156,7 @@ def available(
 ) -> int:
     """Return what can be spent or held at ``now``; zero from the depletion on, but for dust."""
     until = now if run.depletes_at is None else min(now, run.depletes_at)
-    lost = expired_by(credits_, segments, until)
+    lost = expired_by(credits_, segments, now, depletes_at=run.depletes_at)
     return spendable(balances) - lost - unsettled(segments, until)
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from gpucloud_core.kernel.time import EPOCH, HOUR_MICROSECONDS, MICROSECOND, microseconds_between
 from gpucloud_core.metering.model import UsageSegment
@@ -44,7 +44,7 @@ def instant_after(since: datetime, elapsed_microseconds: int) -> datetime | None
 
 def charged(segment: UsageSegment, until: datetime) -> int:
     """Return what ``segment`` costs from its beginning up to ``until``, or to its own end."""
-    return _charged(segment, microseconds_between(EPOCH, until))
+    return unsettled([segment], until) + segment.settled_micros
 
 
 def unsettled(segments: Iterable[UsageSegment], until: datetime) -> int:
@@ -53,7 +53,7 @@ def unsettled(segments: Iterable[UsageSegment], until: datetime) -> int:
     For an instant before what is settled, it is negative by what the ledger has too much for it;
     so the balance less this is the same function of time however much is settled.
     """
-    return _sum_at(segments, microseconds_between(EPOCH, until))
+    return _sum_at(_runs(segments), microseconds_between(EPOCH, until))
 
 
 def burn_rate(segments: Iterable[UsageSegment]) -> int:
@@ -97,23 +97,23 @@ def when_reaches(
     Exact to the microsecond: the sum of floors lies less than one micro-unit per segment below
     the straight line, which bounds the search. None if it never happens.
     """
+    runs = _runs(segments)
     first = microseconds_between(EPOCH, not_before)
-    if _sum_at(segments, first) >= micros:
+    if _sum_at(runs, first) >= micros:
         return not_before
-    running = [segment for segment in segments if segment.ended_at is None]
-    ends = (microseconds_between(EPOCH, s.ended_at) for s in segments if s.ended_at is not None)
-    latest = max(ends, default=first)  # what has ended counts in full from here on
-    if rate := burn_rate(running):
-        begun = sum(
-            segment.rate_micros_per_hour * microseconds_between(EPOCH, segment.started_at)
-            for segment in running
-        )
-        settled = sum(segment.settled_micros for segment in running)
+    running = [run for run in runs if run.end is None]
+    below = latest = max([first, *(run.end for run in runs if run.end is not None)])
+    if rate := sum(run.rate for run in running):
+        begun = sum(run.rate * run.start for run in running)
+        settled = sum(run.settled for run in running)
         line = (micros + settled) * HOUR_MICROSECONDS + begun
+        below = line // rate - 1
         latest = max(latest, -(-(line + len(running) * HOUR_MICROSECONDS) // rate))
-    if _sum_at(segments, latest) < micros:
+    if _sum_at(runs, latest) < micros:
         return None
-    return _search(segments, micros, first, latest)
+    # What has ended, or is yet to begin, may lift the sum above the line: then search it all.
+    is_bound = first < below < latest and _sum_at(runs, below) < micros
+    return _search(runs, micros, below if is_bound else first, latest)
 
 
 def next_settlement(segment_id: str, after: datetime) -> datetime:
@@ -127,24 +127,41 @@ def next_settlement(segment_id: str, after: datetime) -> datetime:
     return turn if turn > after else turn + SETTLEMENT_INTERVAL
 
 
-def _charged(segment: UsageSegment, instant: int) -> int:
-    if segment.ended_at is not None:
-        instant = min(instant, microseconds_between(EPOCH, segment.ended_at))
-    elapsed = instant - microseconds_between(EPOCH, segment.started_at)
-    return accrued(segment.rate_micros_per_hour, max(0, elapsed))
+class _Run(NamedTuple):
+    """A segment in whole microseconds since the epoch, for sums that are taken many times."""
+
+    rate: int
+    start: int
+    end: int | None
+    settled: int
 
 
-def _sum_at(segments: Iterable[UsageSegment], instant: int) -> int:
-    return sum(_charged(segment, instant) - segment.settled_micros for segment in segments)
+def _runs(segments: Iterable[UsageSegment]) -> list[_Run]:
+    return [
+        _Run(
+            segment.rate_micros_per_hour,
+            microseconds_between(EPOCH, segment.started_at),
+            None if segment.ended_at is None else microseconds_between(EPOCH, segment.ended_at),
+            segment.settled_micros,
+        )
+        for segment in segments
+    ]
 
 
-def _search(
-    segments: Sequence[UsageSegment], micros: int, below: int, enough: int
-) -> datetime | None:
+def _sum_at(runs: Iterable[_Run], instant: int) -> int:
+    """Add the floors: each run's charge up to ``instant``, less what is settled of it."""
+    total = 0
+    for rate, start, end, settled in runs:
+        until = instant if end is None else min(instant, end)
+        total += accrued(rate, max(0, until - start)) - settled
+    return total
+
+
+def _search(runs: Sequence[_Run], micros: int, below: int, enough: int) -> datetime | None:
     """Halve (below, enough] until one instant is left; the sum never falls with time."""
     while enough - below > 1:
         middle = (below + enough) // 2
-        if _sum_at(segments, middle) >= micros:
+        if _sum_at(runs, middle) >= micros:
             enough = middle
         else:
             below = middle

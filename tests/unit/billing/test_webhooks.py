@@ -1,6 +1,6 @@
 """The provider's events, in any order and any number of times.
 
-Seen to fail when the ledger's key was the event's id instead of the provider's payment object, and
+Seen to fail when the ledger's key was one of the event instead of the provider's own object, and
 when ``completed`` credited without looking at ``paid``.
 """
 

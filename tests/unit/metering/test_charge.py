@@ -1,3 +1,8 @@
+"""Closed form and inverse, as properties.
+
+Seen to fail when the inverse took the sum of the rates for the sum of the rounded charges.
+"""
+
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
