@@ -17,7 +17,7 @@ PACKAGES := $(STAMPS)/$(if $(wildcard $(STAMPS)/dev)$(filter-out $(RUNTIME_GOALS
 # Parallel steps keep their output together where this make can do that.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-.PHONY: help run test check bench unit lint types imports assets packages lock clean
+.PHONY: help run test check bench unit lint types imports docs assets packages lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ types: $(STAMPS)/dev $(STAMPS)/editable ## Run mypy, strictly
 
 imports: $(STAMPS)/dev $(STAMPS)/editable ## Hold the architecture's contracts
 	$(BIN)/lint-imports --no-cache
+
+docs: $(STAMPS)/dev $(STAMPS)/editable ## Print the reference pages from the tables
+	$(BIN)/python -m gpucloud_adapters.reference docs/reference
 
 assets: $(BUILD)/manifest.json ## Bundle what the browser gets
 
