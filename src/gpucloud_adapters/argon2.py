@@ -33,7 +33,8 @@ class Argon2PasswordHasher:
     async def verify(self, encoded: str | None, password: str) -> bool:
         """Tell whether they match, in the same time also when ``encoded`` is None."""
         async with self._turns:
-            matches = await asyncio.to_thread(self._matches, encoded or self._nobody, password)
+            known = self._nobody if encoded is None else encoded
+            matches = await asyncio.to_thread(self._matches, known, password)
         return matches and encoded is not None
 
     def _matches(self, encoded: str, password: str) -> bool:

@@ -6,9 +6,9 @@ from statistics import median
 
 import pytest
 
+from contracts.password_hasher import PASSWORD, PasswordHasherContract
 from gpucloud_adapters.argon2 import Argon2PasswordHasher
-
-PASSWORD = "correct horse battery"
+from gpucloud_core.access.ports import PasswordHasher
 
 
 @pytest.fixture(scope="module")
@@ -16,30 +16,17 @@ def hasher() -> Argon2PasswordHasher:
     return Argon2PasswordHasher()
 
 
+class TestArgon2KeepsTheContract(PasswordHasherContract):
+    @pytest.fixture
+    def hasher(self) -> PasswordHasher:
+        return Argon2PasswordHasher()
+
+
 class TestArgon2PasswordHasher:
-    async def test_makes_argon2id_hashes_with_a_fresh_salt(
-        self, hasher: Argon2PasswordHasher
-    ) -> None:
-        one, other = await hasher.hash(PASSWORD), await hasher.hash(PASSWORD)
-
-        assert one.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-        assert one != other
-
-    async def test_tells_the_right_password_from_any_other(
-        self, hasher: Argon2PasswordHasher
-    ) -> None:
+    async def test_makes_argon2id_hashes(self, hasher: Argon2PasswordHasher) -> None:
         encoded = await hasher.hash(PASSWORD)
 
-        assert await hasher.verify(encoded, PASSWORD)
-        assert not await hasher.verify(encoded, PASSWORD + " ")
-        assert not await hasher.verify(encoded, PASSWORD[:-1])
-        assert not await hasher.verify(None, "nobody's password")
-        assert not await hasher.verify("scrypt$2$salt$00", PASSWORD)
-
-    async def test_looks_at_every_character(self, hasher: Argon2PasswordHasher) -> None:
-        encoded = await hasher.hash("é" * 128)
-
-        assert not await hasher.verify(encoded, "é" * 127 + "e")
+        assert encoded.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
     async def test_takes_as_long_for_nobody_as_for_somebody(
         self, hasher: Argon2PasswordHasher

@@ -7,12 +7,14 @@ Source: OWASP Password Storage Cheat Sheet, scrypt (N=2^17, r=8, p=1), read 2026
 import asyncio
 import hashlib
 import hmac
+import re
 from typing import Final
 
 from gpucloud_core.access.ports import Secrets
 
 _MEMORY_MAX: Final = 256 * 1024 * 1024
 _BLOCK: Final = 8
+_FORM: Final = re.compile(r"scrypt\$(?P<cost>[0-9]{1,9})\$(?P<salt>[^$]+)\$[0-9a-f]{128}")
 
 
 class ScryptPasswordHasher:
@@ -29,12 +31,17 @@ class ScryptPasswordHasher:
 
     async def verify(self, encoded: str | None, password: str) -> bool:
         """Tell whether they match, in the same time also when ``encoded`` is None."""
-        matches = await asyncio.to_thread(self._matches, encoded or self._nobody, password)
+        matches = await asyncio.to_thread(
+            self._matches, self._nobody if encoded is None else encoded, password
+        )
         return matches and encoded is not None
 
     def _matches(self, encoded: str, password: str) -> bool:
-        _, cost, salt, _ = encoded.split("$")
-        return hmac.compare_digest(encoded, self._encode(password, salt, int(cost)))
+        form = _FORM.fullmatch(encoded)
+        if form is None:
+            return False
+        again = self._encode(password, form["salt"], int(form["cost"]))
+        return hmac.compare_digest(encoded, again)
 
     @staticmethod
     def _encode(password: str, salt: str, cost: int) -> str:
