@@ -8,6 +8,7 @@ inline scripts and style attributes, so templates have neither.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,13 @@ class Assets:
 
 def environment(assets: Assets) -> Environment:
     """Return the environment that every page and component is rendered with."""
+    return _environment(tuple(sorted(assets.names.items())), assets.base)
+
+
+@lru_cache(maxsize=4)
+def _environment(names: tuple[tuple[str, str], ...], base: str) -> Environment:
+    """Compile templates once per set of assets, however many applications there are."""
+    assets = Assets(names=dict(names), base=base)
     env = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(default=True, default_for_string=True),

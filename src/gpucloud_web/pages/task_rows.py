@@ -308,6 +308,8 @@ _EVENTS: Final = {
     "step.completed": "done",
     "step.retrying": "did not work; tried again",
     "step.failed": "failed",
+    "step.undoing": "is being undone",
+    "step.undo_retrying": "undoing it did not work; tried again",
     "step.undone": "undone",
     "task.succeeded": "finished; everything worked",
     "task.failed": "ended without success",
