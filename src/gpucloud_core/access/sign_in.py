@@ -88,9 +88,9 @@ class AttemptLimits:
     """How often one may try. The last two protect the processors: hashing is slow on purpose."""
 
     sign_in_account_and_address: Limit = Limit(10, timedelta(minutes=10))
-    sign_in_address: Limit = Limit(100, timedelta(minutes=10))
+    sign_in_address: Limit = Limit(300, timedelta(minutes=10))
     sign_in_all: Limit = Limit(3000, timedelta(minutes=1))
-    sign_up_address: Limit = Limit(30, timedelta(hours=1))
+    sign_up_address: Limit = Limit(100, timedelta(hours=1))
     sign_up_all: Limit = Limit(600, timedelta(minutes=1))
 
 
