@@ -301,6 +301,31 @@ class TestTheHeldConnection:
 
             assert await driver.list_ours(node.access) == ()
 
+    async def test_that_cannot_be_made_fails_all_who_wait_at_once(self) -> None:
+        async def be_silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+            await reader.read()
+
+        async with plain_listener(be_silent) as port, hostile_node(saying(b"")) as node:
+            access = replace(node.access, port=port)
+            async with driving(node, connect_seconds=0.5) as (driver, _):
+                began = time.monotonic()
+                answers = await asyncio.gather(
+                    *(driver.list_ours(access) for _ in range(20)), return_exceptions=True
+                )
+
+        assert all(isinstance(answer, NodeUnreachable) for answer in answers)
+        assert time.monotonic() - began < 4
+
+    async def test_survives_a_caller_who_gives_up_while_it_is_made(self) -> None:
+        async with hostile_node(saying(EMPTY_LIST)) as node, driving(node) as (driver, _):
+            hasty = asyncio.create_task(driver.list_ours(node.access))
+            patient = asyncio.create_task(driver.list_ours(node.access))
+            await asyncio.sleep(0)
+            hasty.cancel()
+
+            assert await patient == ()
+            assert node.connections == 1
+
 
 class TestAShell:
     async def test_slows_down_for_a_reader_who_does_not_read(self) -> None:

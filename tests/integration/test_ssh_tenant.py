@@ -20,6 +20,7 @@ import pytest
 from contracts.node_driver import a_public_key
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
+from gpucloud_adapters.ssh.shells import SshShells
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
 from gpucloud_core.nodes.model import NodeAccess, SliceEndpoint, SliceSpec, WipeEvidence
 from world.nodes import GPU_MAJOR, IMAGE, RealNode, real_node
@@ -42,10 +43,15 @@ class Operator:
     world: RealNode
 
     def do(self, work: Callable[[SshNodeDriver, NodeAccess], Awaitable[T]]) -> T:
+        return self.on_connections(
+            lambda connections, access: work(SshNodeDriver(connections), access)
+        )
+
+    def on_connections(self, work: Callable[[SshConnections, NodeAccess], Awaitable[T]]) -> T:
         async def order() -> T:
             connections = SshConnections(self.world.credentials)
             try:
-                return await work(SshNodeDriver(connections), self.world.node.access)
+                return await work(connections, self.world.node.access)
             finally:
                 await connections.close()
 
@@ -334,21 +340,47 @@ class TestASlice:
             assert world.run("grep", "-a", "-c", canary, another_name, check=False) == "0\n"
             world.run("rm", another_name)
 
-    def test_comes_back_as_it_was_after_its_node_restarted(
-        self, world: RealNode, operator: Operator, tmp_path: Path
+
+class TestTheBrowserShell:
+    def test_has_no_more_power_than_ssh(
+        self, operator: Operator, spec: SliceSpec, visitor: Visitor
     ) -> None:
-        spec = a_spec(world, 7, 0)
-        with operator.slice(spec, tmp_path) as visitor:
-            visitor.says("echo work > ~/result; sync")
-            world.restart()
-            assert not operator.do(
-                lambda driver, access: driver.verify(access, spec.claim_id)
-            ).running
+        inside = "{ id; grep -h -e NoNewPrivs -e '^Seccomp:' -e Cap /proc/self/status; }"
 
-            again = operator.do(lambda driver, access: driver.provision(access, spec))
+        async def typed(connections: SshConnections, access: NodeAccess) -> str:
+            shells = SshShells(connections)
+            session = await shells.open(access, spec.claim_id, columns=200, rows=50)
+            await session.write(f"{inside} | tr '\\n' '|'; echo; exit\r".encode())
+            seen = b""
+            while data := await session.read():
+                seen += data
+            await session.close()
+            return seen.decode()
 
-            assert again == visitor.endpoint
-            assert visitor.says("cat ~/result") == "work"
+        said = operator.on_connections(typed)
+
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert f"{name}:\t{'0' * 16}" in said
+        assert "NoNewPrivs:\t1" in said
+        assert "Seccomp:\t2" in said
+        assert "uid=1000(ubuntu) gid=1000(ubuntu) groups=1000(ubuntu)" in said
+
+
+class TestANodeThatRestarts:
+    def test_has_its_slices_back_as_they_were(self, tmp_path: Path) -> None:
+        with real_node() as world:
+            operator, spec = Operator(world), a_spec(world, 7, 0)
+            with operator.slice(spec, tmp_path) as visitor:
+                visitor.says("echo work > ~/result; sync")
+                world.restart()
+                evidence = operator.do(lambda driver, access: driver.verify(access, spec.claim_id))
+                assert evidence.exists
+                assert not evidence.running
+
+                again = operator.do(lambda driver, access: driver.provision(access, spec))
+
+                assert again == visitor.endpoint
+                assert visitor.says("cat ~/result") == "work"
 
 
 FORBIDDEN: Final = (

@@ -46,9 +46,9 @@ class Output:
 class _Held:
     """The connection to one node, and who uses it."""
 
-    connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
     sessions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SESSIONS_MAX))
     connection: asyncssh.SSHClientConnection | None = None
+    dialling: asyncio.Task[asyncssh.SSHClientConnection] | None = None
     users: int = 0
     idle: asyncio.TimerHandle | None = None
 
@@ -133,6 +133,8 @@ class SshConnections:
         for held in self._held.values():
             if held.idle:
                 held.idle.cancel()
+            if held.dialling:
+                held.dialling.cancel()
             if held.connection:
                 held.connection.abort()
                 await held.connection.wait_closed()
@@ -168,17 +170,34 @@ class SshConnections:
             held.idle.cancel()
             held.idle = None
         try:
+            connection = await self._connected(access, held)
             async with held.sessions:
-                async with held.connecting:
-                    if held.connection is None or held.connection.is_closed():
-                        held.connection = await self.dial(access)
-                    connection = held.connection
                 yield connection
         finally:
             held.users -= 1
             if held.users == 0:
                 loop = asyncio.get_running_loop()
                 held.idle = loop.call_later(self._idle_seconds, self._drop, access, held)
+
+    async def _connected(self, access: NodeAccess, held: _Held) -> asyncssh.SSHClientConnection:
+        """Return the held connection; all who wait for a new one share its outcome."""
+        if held.connection and not held.connection.is_closed():
+            return held.connection
+        if held.dialling is None:
+            held.dialling = asyncio.create_task(self.dial(access))
+            held.dialling.add_done_callback(lambda done: self._dialled(access, held, done))
+        return await asyncio.shield(held.dialling)
+
+    def _dialled(
+        self, access: NodeAccess, held: _Held, done: "asyncio.Task[asyncssh.SSHClientConnection]"
+    ) -> None:
+        held.dialling = None
+        if done.cancelled() or done.exception():
+            return
+        if self._held.get(access) is held:
+            held.connection = done.result()
+        else:
+            done.result().abort()  # whoever wanted it has gone
 
     def _drop(self, access: NodeAccess, held: _Held) -> None:
         """Close what nobody used for a while."""
