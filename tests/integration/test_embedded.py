@@ -151,13 +151,13 @@ class SmallCloud:
         self._before = before
         self._output = home.with_name(f"{home.name}-{port}.out")
 
-    def start(self) -> "subprocess.Popen[bytes]":
+    def start(self, terminal: int | None = None) -> "subprocess.Popen[bytes]":
         with self._output.open("wb") as output:
             return subprocess.Popen(
                 (*self._before, sys.executable, str(SMALL_CLOUD)),
                 env=ENVIRONMENT
                 | {"GPUCLOUD_HOME": str(self.home), "GPUCLOUD_PORT": str(self.port)},
-                stdout=output,
+                stdout=output if terminal is None else terminal,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -260,6 +260,18 @@ class TestUp:
         assert "ada" in cloud.said
         assert "battery-staple" in cloud.said
         assert "Stopped. Everything is kept" in cloud.said
+
+    async def test_stops_also_when_its_terminal_is_gone(self, cloud: SmallCloud) -> None:
+        """Seen to fail when a farewell into the closed pipe came before the stop."""
+        reading, writing = os.pipe()
+        process = cloud.start(writing)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as terminal:
+            await asyncio.to_thread(terminal.readline)
+        await eventually((cloud.home / "demo.json").exists, "the demo")
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(PATIENCE) == 0
 
     async def test_refuses_a_second_one_in_the_same_folder(
         self, cloud: SmallCloud, process: "subprocess.Popen[bytes]"

@@ -17,7 +17,7 @@ import pytest
 from children import ENVIRONMENT, PATIENCE, eventually, python
 from gpucloud_adapters.embedded.leftovers import Records, began
 from gpucloud_adapters.embedded.places import AlreadyRunning, held, is_free, kept_ports, web_port
-from gpucloud_adapters.embedded.process import ChildFailed, Command, Supervisor
+from gpucloud_adapters.embedded.process import ChildFailed, Command, Supervisor, together
 
 
 def is_up(log: Path) -> bool:
@@ -143,7 +143,7 @@ class TestSupervisor:
         )
         async with supervisor:
             with pytest.raises(ChildFailed, match=r"(?s)web ended with status 1.*no module"):
-                await supervisor.start_together([self.sleeper("other"), service])
+                await together(supervisor.start(self.sleeper("other")), supervisor.start(service))
 
 
 class TestRecords:

@@ -1,8 +1,9 @@
 """A whole cloud on one machine: what ``gpucloud up`` starts, and in which order.
 
-Servers first and together; then the schema; then web, worker and the demo's tenants together.
-Whatever the settings name is used instead of a part of our own. Secrets are made at random when
-the folder is new and reach the children through their environment alone.
+Whatever does not wait for another starts at once: the simulators beside the databases, the schema
+as soon as PostgreSQL answers, then web and worker. A new folder gets the demo's tenants before we
+say that we are ready; an old one has them, and they are looked over afterwards. Whatever the
+settings name is used instead of a part of our own.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from gpucloud_adapters.embedded.leftovers import Records
 from gpucloud_adapters.embedded.places import held, kept_ports, web_port
 from gpucloud_adapters.embedded.postgres import EmbeddedPostgres
 from gpucloud_adapters.embedded.private import kept_secret, private_folder
-from gpucloud_adapters.embedded.process import Command, Supervisor
+from gpucloud_adapters.embedded.process import ChildFailed, Command, Supervisor, together
 from gpucloud_adapters.embedded.valkey import EmbeddedValkey
 from gpucloud_adapters.settings import PREFIX, UpSettings
 
@@ -51,130 +52,171 @@ class Running:
     simulated_payments: bool
 
 
-class LocalCloud:
-    """All parts of the product under one supervisor."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Where everything of one run is, decided before anything starts.
 
-    def __init__(
-        self,
-        settings: UpSettings,
-        environment: Mapping[str, str],
-        report: Callable[[str], None],
-    ) -> None:
-        self._settings = settings
-        self._inherited = {
-            name: value for name, value in environment.items() if not name.startswith(PREFIX)
-        }
-        self._report = report
-        self._home = private_folder(settings.home)
-        self._logs = private_folder(self._home / "logs")
-        self._records = Records(self._home / "children.json")
+    Attributes:
+        ports: of our own servers, on loopback.
+        port: of the web server.
+        environment: what the product's processes are started with; holds the secrets.
+    """
 
-    async def run(self, started: Callable[[Running], None]) -> None:
-        """Start everything, say so, and keep it running until cancelled.
+    settings: UpSettings
+    home: Path
+    ports: Mapping[str, int]
+    port: int
+    postgres: EmbeddedPostgres
+    valkey: EmbeddedValkey
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of(cls, settings: UpSettings, environment: Mapping[str, str]) -> "Plan":
+        """Decide on ports, and make the secrets of a new folder.
 
         Raises:
-            AlreadyRunning: another one uses the same folder.
             PortTaken: the web server's port is somebody else's.
+        """
+        home = private_folder(settings.home)
+        port = web_port(settings.host, settings.port, chosen=settings.port_chosen)
+        ports = kept_ports(home / "ports.json", _PORTS)
+        postgres = EmbeddedPostgres(home=home / "postgres", port=ports["postgres"])
+        valkey = EmbeddedValkey(home=home / "valkey", port=ports["valkey"])
+        inherited = {
+            name: value for name, value in environment.items() if not name.startswith(PREFIX)
+        }
+        return cls(
+            settings=settings,
+            home=home,
+            ports=ports,
+            port=port,
+            postgres=postgres,
+            valkey=valkey,
+            environment=inherited
+            | _addresses(settings, postgres, valkey)
+            | _payments(settings, home, ports["stripe"])
+            | _web(settings, home, port),
+        )
+
+    @property
+    def demo_file(self) -> Path:
+        return self.home / "demo.json"
+
+    def running(self) -> Running:
+        return Running(
+            url=self.environment["GPUCLOUD_PUBLIC_URL"],
+            home=self.home,
+            sign_ins=read_sign_ins(self.demo_file),
+            simulated_payments=self.settings.stripe_secret_key is None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCloud:
+    """The parts of a plan under one supervisor."""
+
+    plan: Plan
+    supervisor: Supervisor
+    report: Callable[[str], None]
+
+    async def start(self) -> None:
+        """Start everything and return when it answers.
+
+        Raises:
             ChildFailed: a part did not come up.
         """
-        with held(self._home / "up.lock"):
-            await self._end_leftovers()
-            port = self._web_port()
-            ports = await asyncio.to_thread(kept_ports, self._home / "ports.json", _PORTS)
-            async with Supervisor(
-                logs=self._logs, records=self._records, report=self._report
-            ) as supervisor:
-                environment = await self._start_servers(supervisor, ports, port)
-                await supervisor.run(_job("migrate", parts.migrate(), environment))
-                await self._start_edges(supervisor, environment, port)
-                started(self._running(environment))
-                await asyncio.Event().wait()
+        if self.plan.demo_file.exists():
+            await together(self._simulators(), self._product())
+        else:
+            await together(self._simulators(), self._stores())
+            await together(self._edges(), self._run("demo", parts.demo()))
 
-    async def _end_leftovers(self) -> None:
-        for name in await asyncio.to_thread(self._records.end_leftovers):
-            self._report(f"ended {name}, left over from a run that was killed")
+    async def look_over_demo(self) -> None:
+        """Let an old folder's demo find what it lacks; that may fail without harm."""
+        try:
+            await self._run("demo", parts.demo())
+        except ChildFailed as failed:
+            self.report(str(failed))
 
-    def _web_port(self) -> int:
-        settings = self._settings
-        port = web_port(settings.host, settings.port, chosen=settings.port_chosen)
-        if port != settings.port:
-            self._report(f"port {settings.port} is taken by something else; using {port}")
-        return port
+    async def _simulators(self) -> None:
+        plan = self.plan
+        starts = [self._serve("fleet", parts.simulated_fleet(plan.ports["fleet"], plan.home))]
+        if plan.settings.stripe_secret_key is None:
+            home = plan.home / "stripe"
+            stripe = parts.simulated_stripe(plan.ports["stripe"], home)
+            starts.append(self._serve("stripe", stripe))
+        await together(*starts)
 
-    async def _start_servers(
-        self, supervisor: Supervisor, ports: Mapping[str, int], port: int
-    ) -> dict[str, str]:
-        """Start what everything else stands on; return the environment that leads to it."""
-        postgres = EmbeddedPostgres(home=self._home / "postgres", port=ports["postgres"])
-        valkey = EmbeddedValkey(home=self._home / "valkey", port=ports["valkey"])
-        environment = self._environment(postgres, valkey, ports, port)
-        fleet = parts.simulated_fleet(ports["fleet"], self._home)
-        commands = [_server("fleet", fleet, ports, environment)]
-        if self._settings.database_url is None:
-            commands.append(postgres.command())
-        if self._settings.redis_url is None:
-            commands.append(valkey.command())
-        if self._settings.stripe_secret_key is None:
-            stripe = parts.simulated_stripe(ports["stripe"], private_folder(self._home / "stripe"))
-            commands.append(_server("stripe", stripe, ports, environment))
-        await supervisor.start_together(commands)
-        if self._settings.database_url is None:
-            await postgres.create()
-        return environment
+    async def _product(self) -> None:
+        await self._stores()
+        await self._edges()
 
-    def _environment(
-        self,
-        postgres: EmbeddedPostgres,
-        valkey: EmbeddedValkey,
-        ports: Mapping[str, int],
-        port: int,
-    ) -> dict[str, str]:
-        settings = self._settings
-        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-        database, redis = settings.database_url, settings.redis_url
-        environment = self._inherited | {
-            "DATABASE_URL": database.reveal() if database else postgres.url,
-            "REDIS_URL": redis.reveal() if redis else valkey.url,
-            "GPUCLOUD_HOME": str(self._home),
-            "GPUCLOUD_HOST": settings.host,
-            "GPUCLOUD_PORT": str(port),
-            "GPUCLOUD_PUBLIC_URL": settings.public_url or f"http://{shown}:{port}",
-            "GPUCLOUD_ALLOW_INSECURE_HOST": "1" if settings.insecure_host else "0",
-            "GPUCLOUD_SIMULATED": "1",
-        }
-        if settings.stripe_secret_key is None:
-            keys = self._home / "stripe"
-            environment |= {
-                "STRIPE_SECRET_KEY": kept_secret(keys / "key", "sk_test_"),
-                "STRIPE_WEBHOOK_SECRET": kept_secret(keys / "webhook", "whsec_"),
-                "STRIPE_API_BASE": f"http://127.0.0.1:{ports['stripe']}",
-            }
-        return environment
+    async def _stores(self) -> None:
+        starts = [self._database()]
+        if self.plan.settings.redis_url is None:
+            starts.append(self.supervisor.start(self.plan.valkey.command()))
+        await together(*starts)
 
-    async def _start_edges(
-        self, supervisor: Supervisor, environment: Mapping[str, str], port: int
-    ) -> None:
+    async def _database(self) -> None:
+        if self.plan.settings.database_url is None:
+            await self.supervisor.start(self.plan.postgres.command())
+            await self.plan.postgres.create()
+        await self._run("migrate", parts.migrate())
+
+    async def _edges(self) -> None:
+        host, port = self.plan.settings.host, self.plan.port
         web = Command(
             name="web",
-            argv=parts.web(self._settings.host, port),
-            environment=environment,
-            ready=lambda: _answers_healthz(self._settings.host, port),
+            argv=parts.web(host, port),
+            environment=self.plan.environment,
+            ready=lambda: _answers_healthz(host, port),
         )
-        worker = Command(name="worker", argv=parts.worker(), environment=environment)
-        demo = asyncio.create_task(supervisor.run(_job("demo", parts.demo(), environment)))
-        try:
-            await supervisor.start_together([web, worker])
-            await demo
-        finally:
-            demo.cancel()
+        worker = Command(name="worker", argv=parts.worker(), environment=self.plan.environment)
+        await together(self.supervisor.start(web), self.supervisor.start(worker))
 
-    def _running(self, environment: Mapping[str, str]) -> Running:
-        return Running(
-            url=environment["GPUCLOUD_PUBLIC_URL"],
-            home=self._home,
-            sign_ins=read_sign_ins(self._home / "demo.json"),
-            simulated_payments=self._settings.stripe_secret_key is None,
+    async def _serve(self, name: str, argv: tuple[str, ...]) -> None:
+        await self.supervisor.start(
+            Command(
+                name=name,
+                argv=argv,
+                environment=self.plan.environment,
+                ready=lambda: _listens("127.0.0.1", self.plan.ports[name]),
+            )
         )
+
+    async def _run(self, name: str, argv: tuple[str, ...]) -> None:
+        await self.supervisor.run(Command(name=name, argv=argv, environment=self.plan.environment))
+
+
+async def run_cloud(
+    settings: UpSettings,
+    environment: Mapping[str, str],
+    *,
+    report: Callable[[str], None],
+    started: Callable[[Running], None],
+) -> None:
+    """Start a local cloud, say so, and keep it running until cancelled.
+
+    Raises:
+        AlreadyRunning: another one uses the same folder.
+        PortTaken: the web server's port is somebody else's.
+        ChildFailed: a part did not come up.
+    """
+    home = private_folder(settings.home)
+    records = Records(home / "children.json")
+    with held(home / "up.lock"):
+        for name in await asyncio.to_thread(records.end_leftovers):
+            report(f"ended {name}, left over from a run that was killed")
+        plan = await asyncio.to_thread(Plan.of, settings, environment)
+        if plan.port != settings.port:
+            report(f"port {settings.port} is taken by something else; using {plan.port}")
+        logs = private_folder(home / "logs")
+        async with Supervisor(logs=logs, records=records, report=report) as supervisor:
+            cloud = LocalCloud(plan, supervisor, report)
+            had_demo = plan.demo_file.exists()
+            await cloud.start()
+            started(plan.running())
+            await together(_never(), *((cloud.look_over_demo(),) if had_demo else ()))
 
 
 def read_sign_ins(file: Path) -> tuple[SignIn, ...]:
@@ -185,19 +227,41 @@ def read_sign_ins(file: Path) -> tuple[SignIn, ...]:
     return ()
 
 
-def _job(name: str, argv: tuple[str, ...], environment: Mapping[str, str]) -> Command:
-    return Command(name=name, argv=argv, environment=environment)
+def _addresses(
+    settings: UpSettings, postgres: EmbeddedPostgres, valkey: EmbeddedValkey
+) -> dict[str, str]:
+    database, redis = settings.database_url, settings.redis_url
+    return {
+        "DATABASE_URL": database.reveal() if database else postgres.url,
+        "REDIS_URL": redis.reveal() if redis else valkey.url,
+    }
 
 
-def _server(
-    name: str, argv: tuple[str, ...], ports: Mapping[str, int], environment: Mapping[str, str]
-) -> Command:
-    return Command(
-        name=name,
-        argv=argv,
-        environment=environment,
-        ready=lambda: _listens("127.0.0.1", ports[name]),
-    )
+def _payments(settings: UpSettings, home: Path, port: int) -> dict[str, str]:
+    if settings.stripe_secret_key is not None:
+        return {}  # the real ones are inherited
+    keys = private_folder(home / "stripe")
+    return {
+        "STRIPE_SECRET_KEY": kept_secret(keys / "key", "sk_test_"),
+        "STRIPE_WEBHOOK_SECRET": kept_secret(keys / "webhook", "whsec_"),
+        "STRIPE_API_BASE": f"http://127.0.0.1:{port}",
+    }
+
+
+def _web(settings: UpSettings, home: Path, port: int) -> dict[str, str]:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return {
+        "GPUCLOUD_HOME": str(home),
+        "GPUCLOUD_HOST": settings.host,
+        "GPUCLOUD_PORT": str(port),
+        "GPUCLOUD_PUBLIC_URL": settings.public_url or f"http://{host}:{port}",
+        "GPUCLOUD_ALLOW_INSECURE_HOST": "1" if settings.insecure_host else "0",
+        "GPUCLOUD_SIMULATED": "1",
+    }
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
 
 
 async def _listens(host: str, port: int) -> bool:
@@ -216,10 +280,7 @@ async def _answers_healthz(host: str, port: int) -> bool:
         async with asyncio.timeout(_ANSWER_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                request = (
-                    f"GET /healthz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
-                )
-                writer.write(request.encode())
+                writer.write(f"GET /healthz HTTP/1.0\r\nHost: {host}:{port}\r\n\r\n".encode())
                 status = (await reader.readline()).split(b" ")
             finally:
                 writer.close()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Final, TextIO
 
-from gpucloud_adapters.embedded.cloud import LocalCloud, Running
+from gpucloud_adapters.embedded.cloud import Running, run_cloud
 from gpucloud_adapters.embedded.places import AlreadyRunning, PortTaken
 from gpucloud_adapters.embedded.postgres import NoPostgres
 from gpucloud_adapters.embedded.process import ChildFailed
@@ -27,7 +27,7 @@ async def up(settings: UpSettings, environment: Mapping[str, str]) -> int:
         say(welcome(running, time.monotonic() - began))
 
     say("Starting gpucloud")
-    work = asyncio.create_task(LocalCloud(settings, environment, report).run(started))
+    work = asyncio.create_task(run_cloud(settings, environment, report=report, started=started))
     _stop_on_signals(work)
     try:
         await work
@@ -70,8 +70,13 @@ def report(line: str) -> None:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print at once, also when nobody watches a terminal."""
-    print(text, file=stream or sys.stdout, flush=True)
+    """Print at once; a terminal that is gone must not keep anything from stopping."""
+    stream = stream or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # or Python would fail once more on leaving
 
 
 def _stop_on_signals(work: asyncio.Task[None]) -> None:
@@ -83,8 +88,8 @@ def _stop_on_signals(work: asyncio.Task[None]) -> None:
         if asked:
             os._exit(_INTERRUPTED)  # the guardian ends what is left
         asked = True
-        say("\nStopping (again to stop at once)")
         work.cancel()
+        say("\nStopping (again to stop at once)")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)

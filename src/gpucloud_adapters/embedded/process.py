@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +102,17 @@ def end_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+async def together(*works: Coroutine[None, None, None]) -> None:
+    """Do all of ``works`` at once; when one fails, give the others up and raise what it raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Supervisor:
     """Holds services and jobs; leaving its block stops them all, the youngest first."""
 
@@ -140,20 +151,6 @@ class Supervisor:
         service = _Service(self, command)
         self._services.append(service)
         await service.start()
-
-    async def start_together(self, commands: Sequence[Command]) -> None:
-        """Start services side by side and return when all of them answer.
-
-        Raises:
-            ChildFailed: the first of them that did not come up.
-        """
-        starts = [asyncio.create_task(self.start(command)) for command in commands]
-        try:
-            await asyncio.gather(*starts)
-        finally:
-            for start in starts:
-                start.cancel()
-            await asyncio.gather(*starts, return_exceptions=True)
 
     async def run(self, command: Command) -> None:
         """Run a job to its end.
