@@ -12,10 +12,8 @@ from typing import Final, NamedTuple
 
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.placement.fleet_image import Ask, FleetImage, Ranked
-from gpucloud_core.placement.future import LOSS_UNIT
 from gpucloud_core.placement.model import Place, Placement, PlacementRequest, Refusal, Spread
 from gpucloud_core.placement.refuse import refuse
-from gpucloud_core.placement.sets import bits
 
 HOW_MANY_MAX: Final = 64
 
@@ -24,9 +22,7 @@ class Chosen(NamedTuple):
     """One slice's place, and what the decision rested on."""
 
     place: Place
-    candidates: int
-    entry: Ranked
-    mix_weight: int
+    scores: dict[str, int]
 
 
 def choose(
@@ -82,17 +78,20 @@ def _one(request: PlacementRequest, image: FleetImage) -> Chosen | None:
     if pool is None:
         return None
     order = image.order(pool, Ask.of(request))
-    filled = order.filled
-    while filled:
+    ranked, filled = order.ranked, order.filled
+    while filled:  # from the best kinds that have a node to the worst
         peers = order.peers[(filled & -filled).bit_length() - 1]
         best: tuple[NodeId, Ranked] | None = None
-        for position in bits(filled & peers):
-            entry = order.ranked[position]
-            node_id = _lowest(entry, order.ask, image)
+        equals = filled & peers
+        while equals:
+            lowest_bit = equals & -equals
+            equals ^= lowest_bit
+            entry = ranked[lowest_bit.bit_length() - 1]
+            node_id = entry.bucket.first if entry.is_sure else _first(entry, order.ask, image)
             if node_id is not None and (best is None or node_id < best[0]):
                 best = node_id, entry
         if best is not None:
-            return _chosen(best[0], best[1], image, order.ask, order.candidates)
+            return _chosen(best[0], best[1], image, order.candidates)
         filled &= ~peers
     return None
 
@@ -107,51 +106,37 @@ def _near(request: PlacementRequest, image: FleetImage, near: Sequence[NodeId]) 
             key = (*(-part for part in entry.quality), entry.loss, node_id)
             if best is None or key < best[0]:
                 best = key, node_id, entry
-    return None if best is None else _chosen(best[1], best[2], image, ask, len(set(near)))
+    return None if best is None else _chosen(best[1], best[2], image, len(set(near)))
 
 
-def _lowest(entry: Ranked, ask: Ask, image: FleetImage) -> NodeId | None:
-    lowest = entry.bucket.lowest()
-    if entry.is_sure or image.has_share(lowest, ask):
-        return lowest
+def _first(entry: Ranked, ask: Ask, image: FleetImage) -> NodeId | None:
+    """Return the lowest node of the kind that has the CPUs and the memory, if one has."""
+    if image.has_share(entry.bucket.first, ask):
+        return entry.bucket.first
     fitting = (node_id for node_id in entry.bucket.nodes if image.has_share(node_id, ask))
     return min(fitting, default=None)
 
 
-def _chosen(node_id: NodeId, entry: Ranked, image: FleetImage, ask: Ask, candidates: int) -> Chosen:
+def _chosen(node_id: NodeId, entry: Ranked, image: FleetImage, candidates: int) -> Chosen:
     row = image.row(node_id)
     mask = entry.sets.realise(entry.chosen, row.free_mask & row.approved_mask)
     place = Place(node_id=node_id, mask=mask, node_version=row.version)
-    return Chosen(place, candidates, entry, sum(weight for _, weight in ask.mix))
+    return Chosen(place, {"candidates": candidates, **entry.scores})
 
 
 def _placement(found: Sequence[Chosen]) -> Placement:
-    if len(found) == 1:
-        scores = _scores(found[0])
-    else:
+    scores = found[0].scores
+    if len(found) > 1:
         scores = {
             f"{number}.{name}": figure
             for number, chosen in enumerate(found)
-            for name, figure in _scores(chosen).items()
+            for name, figure in chosen.scores.items()
         }
     return Placement(
-        places=tuple(chosen.place for chosen in found),
-        candidates=found[0].candidates,
+        places=tuple([chosen.place for chosen in found]),
+        candidates=found[0].scores["candidates"],
         scores=scores,
     )
-
-
-def _scores(chosen: Chosen) -> dict[str, int]:
-    entry = chosen.entry
-    return {
-        "candidates": chosen.candidates,
-        "worst_link": entry.quality.worst_link,
-        "links": entry.quality.links,
-        "numa_domains": -entry.quality.numa_locality,
-        "loss": entry.loss // LOSS_UNIT,
-        "loss_fine": entry.loss % LOSS_UNIT,
-        "mix_weight": chosen.mix_weight,
-    }
 
 
 def scores_of(placement: Placement, number: int) -> dict[str, int]:

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.nodes.model import NodeMode, Topology
 from gpucloud_core.nodes.systems import SYSTEMS
-from gpucloud_core.placement.future import DemandMix, future_of
+from gpucloud_core.placement.future import LOSS_UNIT, DemandMix, future_of
 from gpucloud_core.placement.model import NodeCapacity, Place, PlacementRequest
 from gpucloud_core.placement.sets import FeasibleSets, Quality, feasible_sets
 
@@ -75,19 +75,22 @@ class Ask(NamedTuple):
 
 
 class Bucket:
-    """The nodes of one kind, and the lowest id among them."""
+    """The nodes of one kind. ``first`` is the lowest id among them, while there are any."""
 
-    __slots__ = ("_heap", "kind", "nodes", "reasons", "sets", "watchers")
+    __slots__ = ("_heap", "first", "kind", "nodes", "reasons", "sets", "watchers")
 
     def __init__(self, kind: Kind, sets: FeasibleSets | None) -> None:
         self.kind = kind
         self.sets = sets
+        self.first = NodeId("")
         self.nodes: set[NodeId] = set()
         self.reasons: Counter[str] = Counter()  # why its nodes are not sold, where they are not
         self.watchers: dict[Ask, tuple[Order, int]] = {}
         self._heap: list[NodeId] = []  # may hold ids that have left; they go when they surface
 
     def enter(self, node_id: NodeId) -> None:
+        if not self.nodes or node_id < self.first:
+            self.first = node_id
         self.nodes.add(node_id)
         heappush(self._heap, node_id)
         for order, bit in self.watchers.values():
@@ -105,12 +108,10 @@ class Bucket:
                 order.filled &= ~bit
         if not self.nodes:
             self._heap.clear()
-
-    def lowest(self) -> NodeId:
-        """Return the lowest id; the bucket is not empty."""
-        while self._heap[0] not in self.nodes:
-            heappop(self._heap)
-        return self._heap[0]
+        elif node_id == self.first:
+            while self._heap[0] not in self.nodes:
+                heappop(self._heap)
+            self.first = self._heap[0]
 
 
 class Ranked(NamedTuple):
@@ -122,6 +123,7 @@ class Ranked(NamedTuple):
     quality: Quality
     loss: int
     is_sure: bool  # every node of the kind has the CPUs and the memory
+    scores: dict[str, int]  # what an explanation keeps of it
 
 
 class Order:
@@ -133,10 +135,11 @@ class Order:
         peers: for each position, the mask of all positions that are exactly as good.
     """
 
-    __slots__ = ("ask", "candidates", "filled", "is_stale", "peers", "ranked")
+    __slots__ = ("ask", "candidates", "entries", "filled", "is_stale", "peers", "ranked")
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
+        self.entries: dict[Kind, Ranked | None] = {}
         self.ranked: list[Ranked] = []
         self.peers: list[int] = []
         self.filled = 0
@@ -199,6 +202,9 @@ class FleetImage:
 
     def get(self, node_id: NodeId) -> NodeCapacity | None:
         return self._rows.get(node_id)
+
+    def node_ids(self) -> Iterable[NodeId]:
+        return self._rows.keys()
 
     def row(self, node_id: NodeId) -> NodeCapacity:
         """Return the capacity of a node that the image holds."""
@@ -290,12 +296,23 @@ class FleetImage:
         if cheapest is None:
             return None
         loss, chosen = cheapest
+        quality = sets.quality(chosen)
         is_sure = kind.surely_has(ask.vcpus, ask.memory_mib)
-        return Ranked(bucket, sets, chosen, sets.quality(chosen), loss, is_sure)
+        scores = {
+            "worst_link": quality.worst_link,
+            "links": quality.links,
+            "numa_domains": -quality.numa_locality,
+            "loss": loss // LOSS_UNIT,
+            "loss_fine": loss % LOSS_UNIT,
+            "mix_weight": sum(weight for _, weight in ask.mix),
+        }
+        return Ranked(bucket, sets, chosen, quality, loss, is_sure, scores)
 
     def _rank(self, pool: Pool, order: Order) -> None:
-        found = [self.rank(bucket, order.ask) for bucket in pool.open.values()]
-        ranked = [entry for entry in found if entry is not None]
+        for kind, bucket in pool.open.items():
+            if kind not in order.entries:
+                order.entries[kind] = self.rank(bucket, order.ask)
+        ranked = [entry for entry in order.entries.values() if entry is not None]
         ranked.sort(key=_goodness)
         peers: list[int] = []
         for _, group in groupby(ranked, key=_goodness):

@@ -120,7 +120,7 @@ class TestBucket:
             bucket.enter(row.node_id)
 
         assert len(bucket._heap) < 200
-        assert bucket.lowest() == row.node_id
+        assert bucket.first == row.node_id
 
     def test_finds_the_lowest_when_a_lower_one_has_left(self) -> None:
         row = a_row(0)
@@ -130,4 +130,4 @@ class TestBucket:
 
         bucket.leave(a_row(1).node_id)
 
-        assert bucket.lowest() == "nod_0002"
+        assert bucket.first == "nod_0002"
