@@ -34,7 +34,7 @@ class Deadline:
     """The next thing due, and when."""
 
     at: datetime
-    what: str  # "expiry", "notice <level>", "reserve_spent", "reminder"
+    what: str  # "expiry", "notice <level>", "end_of_balance", "reserve_spent", "reminder"
 
 
 def notice_instants(depletes_at: datetime | None, low_balance_hours: int) -> dict[str, datetime]:
@@ -107,7 +107,7 @@ def next_deadline(
         due.append(
             Deadline(now + REMIND_AFTER, "reminder")
             if announced
-            else Deadline(ends, "reserve_spent")
+            else Deadline(ends, "end_of_balance")
         )
     else:
         due += [

@@ -4,7 +4,7 @@ Both are due rows, found anew each time, one transaction per tenant; two workers
 one or one that dies change nothing about the amounts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -58,12 +58,14 @@ class SettleDue:
         """Settle up to ``limit`` tenants and return how many; fewer than ``limit``: all done."""
         async with self.transactions.begin(Scope.platform()) as unit:
             tenants = await unit.usage_segments.tenants_due(await unit.now(), limit=limit)
-        for tenant_id in tenants:
-            async with self.transactions.begin(Scope.platform()) as unit:
-                before = await read_books(unit, await lock_account(unit, tenant_id))
-                now = await unit.now(not_before=_latest(before))
-                await keep_books(unit, before, settled(before, now).ready(now))
+        await _each(tenants, self._settle)
         return len(tenants)
+
+    async def _settle(self, tenant_id: TenantId) -> None:
+        async with self.transactions.begin(Scope.platform()) as unit:
+            before = await read_books(unit, await lock_account(unit, tenant_id))
+            now = await unit.now(not_before=_latest(before))
+            await keep_books(unit, before, settled(before, now).ready(now))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +81,31 @@ class MeetDeadline:
     async def __call__(self, *, limit: int = TENANTS_AT_ONCE) -> int:
         """Meet the deadlines of up to ``limit`` tenants and return how many were due."""
         async with self.transactions.begin(Scope.platform()) as unit:
-            tenants: Sequence[TenantId] = await unit.billing_accounts.due(
-                await unit.now(), limit=limit
-            )
-        for tenant_id in tenants:
-            async with self.transactions.begin(Scope.platform()) as unit:
-                before = await read_books(unit, await lock_account(unit, tenant_id))
-                now = await unit.now(not_before=_latest(before))
-                after, events = meet(before, now)
-                await keep_books(unit, before, after)
-                for event in events:
-                    await unit.emit(event)
+            tenants = await unit.billing_accounts.due(await unit.now(), limit=limit)
+        await _each(tenants, self._meet)
         return len(tenants)
+
+    async def _meet(self, tenant_id: TenantId) -> None:
+        async with self.transactions.begin(Scope.platform()) as unit:
+            before = await read_books(unit, await lock_account(unit, tenant_id))
+            now = await unit.now(not_before=_latest(before))
+            after, events = meet(before, now)
+            await keep_books(unit, before, after)
+            for event in events:
+                await unit.emit(event)
+
+
+async def _each(tenants: Sequence[TenantId], act: Callable[[TenantId], Awaitable[None]]) -> None:
+    """Act on each tenant, and raise what went wrong only after all had their turn."""
+    errors: list[Exception] = []
+    for tenant_id in tenants:
+        try:
+            await act(tenant_id)
+        except Exception as error:  # noqa: BLE001  one tenant's trouble must not hold up the rest
+            error.add_note(f"while the money of {tenant_id} was due")
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of {len(tenants)} tenants failed", errors)
 
 
 def _latest(books: Books) -> datetime:

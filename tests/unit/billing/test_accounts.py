@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from access_builders import NOON
-from billing_builders import DOLLAR, HOUR, TENANT, US, BillingWorld
+from billing_builders import DOLLAR, HOUR, TENANT, US, BillingWorld, a_segment
 from gpucloud_adapters.stored.kinds import BILLING_ACCOUNTS, HOLDS, USAGE_SEGMENTS
 from gpucloud_core.access.model import Tenant, TenantKind
 from gpucloud_core.billing.accounts import (
@@ -402,6 +402,22 @@ class TestSettleDue:
         settle = SettleDue(transactions=cloud.transactions)
 
         assert (await settle(), await settle()) == (1, 0)
+
+    async def test_lets_one_tenants_trouble_hold_up_nobody_else(self) -> None:
+        cloud = await funded()
+        await cloud.launch()
+        await cloud.activate()
+        lost = TenantId("ten_0")  # comes first, and has no account
+        async with cloud.unit() as unit:
+            stray = a_segment(id="seg_stray", allocation="alc_stray")
+            await unit.usage_segments.add(replace(stray, tenant_id=lost, next_settlement_at=NOON))
+        cloud.clock.pass_(2 * HOUR)
+
+        with pytest.raises(ExceptionGroup, match="1 of 2 tenants") as failed:
+            await SettleDue(transactions=cloud.transactions)()
+
+        assert "ten_0" in failed.value.exceptions[0].__notes__[0]
+        assert (await cloud.balance()).pending_micros == 0
 
     async def test_moves_nothing_that_anyone_can_see(self) -> None:
         cloud = await funded()
