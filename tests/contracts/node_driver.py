@@ -9,47 +9,19 @@ from the slice and wrote no file (``test_lets_in_exactly_the_keys_given``), and 
 left the network namespace behind (``test_leaves_nothing_once_wiped``).
 """
 
-import asyncio
-import base64
-import hashlib
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
-from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
-from gpucloud_core.nodes.model import NodeAccess, OwnedSlice, SliceSpec, Slot
-from gpucloud_core.nodes.ports import (
-    HostKeyChanged,
-    NodeDriver,
-    NodeRefused,
-    NodeUnreachable,
-    Shells,
-    ShellSession,
-)
+from contracts.node_rig import NodeRig, WithRig, read_to_end, read_until, status
+from gpucloud_core.nodes.model import OwnedSlice
+from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
 from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
 from gpucloud_core.nodes.wire_values import public_key
+from slice_builders import ALICE, BOB, a_public_key, fingerprints
 
-_SHELL_SECONDS: Final = 10.0
-_numbers = count(1)
-
-
-def a_public_key(seed: str) -> str:
-    """Return an Ed25519 public key line that nobody has the private key of."""
-    parts = (b"ssh-ed25519", hashlib.sha256(seed.encode()).digest())
-    blob = b"".join(len(part).to_bytes(4) + part for part in parts)
-    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
-
-
-def fingerprints(*keys: str) -> set[str]:
-    return {public_key(key).fingerprint for key in keys}
-
-
-ALICE: Final = a_public_key("alice")
-BOB: Final = a_public_key("bob")
+__all__ = ["NodeDriverContract", "NodeRig", "ShellsContract"]
 
 POISON: Final[tuple[tuple[str, Any], ...]] = (
     ("claim_id", "clm_../../../etc/passwd"),
@@ -74,101 +46,7 @@ NO_KEYS: Final = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class NodeRig:
-    """One implementation, a node it reaches, and the way behind its back.
-
-    Attributes:
-        slots: at least four, free at first.
-        image: one that the node has.
-        let_in: reads the fingerprints of the keys that a slice lets in.
-        traces: lists, in any words, what of a claim is on the node: processes, files, networks.
-        nobody: an access where nothing answers.
-    """
-
-    driver: NodeDriver
-    shells: Shells
-    access: NodeAccess
-    slots: tuple[Slot, ...]
-    image: str
-    let_in: Callable[[ClaimId], Awaitable[Sequence[str]]]
-    traces: Callable[[ClaimId], Awaitable[Sequence[str]]]
-    nobody: NodeAccess
-    specs: list[SliceSpec] = field(default_factory=list)
-
-    def spec(self, *slots: int, **changes: Any) -> SliceSpec:
-        """Return what is asked of the node for a new claim on these slots."""
-        number = next(_numbers)
-        chosen = [self.slots[index] for index in slots or (0,)]
-        spec = SliceSpec(
-            claim_id=ClaimId(entity_id("clm", number)),
-            allocation_id=AllocationId(entity_id("alc", number)),
-            generation=1,
-            image=self.image,
-            username="ubuntu",
-            hostname=f"slice-{number}",
-            gpu_uuids=tuple(slot.gpu_uuid for slot in chosen),
-            gpu_indexes=tuple(slot.index for slot in chosen),
-            cpus=",".join(slot.cpus for slot in chosen),
-            memory_mib=sum(slot.memory_mib for slot in chosen),
-            pids_max=128,
-            ssh_host=chosen[0].ssh_host,
-            ssh_port=chosen[0].ssh_port,
-        )
-        changed = replace(spec, **changes)
-        self.specs.append(changed)
-        return changed
-
-    async def clear(self, spec: SliceSpec) -> None:
-        """Take a claim through to its end."""
-        await self.driver.release(self.access, spec.claim_id)
-        await self.driver.wipe(self.access, spec.claim_id, spec.gpu_uuids)
-
-
-async def read_until(session: ShellSession, text: str) -> str:
-    """Read a shell until ``text`` was seen, or it ended."""
-    seen = b""
-    async with asyncio.timeout(_SHELL_SECONDS):
-        while text.encode() not in seen and (data := await session.read()):
-            assert len(data) <= 64 * 1024
-            seen += data
-    assert text.encode() in seen, seen.decode(errors="replace")
-    return seen.decode(errors="replace")
-
-
-async def read_to_end(session: ShellSession) -> None:
-    async with asyncio.timeout(_SHELL_SECONDS):
-        while await session.read():
-            pass
-
-
-def status(session: ShellSession) -> int | None:
-    return session.exit_status
-
-
-class _WithRig(ABC):
-    @pytest.fixture
-    @abstractmethod
-    def rig(self) -> Any:
-        """Give a ``NodeRig``; subclasses may share a node, the suite tidies up."""
-
-    @pytest.fixture(autouse=True)
-    async def tidy(self, rig: NodeRig) -> AsyncIterator[None]:
-        yield
-        for spec in rig.specs:  # one after another: two of them may want the same GPU
-            await rig.clear(replace(spec, gpu_uuids=_known(rig, spec)))
-        rig.specs.clear()
-
-
-def _known(rig: NodeRig, spec: SliceSpec) -> tuple[str, ...]:
-    return tuple(uuid for uuid in spec.gpu_uuids if uuid in _gpus(rig))
-
-
-def _gpus(rig: NodeRig) -> set[str]:
-    return {slot.gpu_uuid for slot in rig.slots}
-
-
-class NodeDriverContract(_WithRig):
+class NodeDriverContract(WithRig):
     """Subclassed for each implementation."""
 
     # ---- the node ------------------------------------------------------------------------------
@@ -177,7 +55,7 @@ class NodeDriverContract(_WithRig):
         report = await rig.driver.probe(rig.access)
 
         assert report.reachable
-        assert set(report.gpu_uuids) == _gpus(rig)
+        assert set(report.gpu_uuids) == rig.gpus
         assert report.problems == ()
 
     async def test_discovers_in_the_words_of_the_nodes_own_tools(self, rig: NodeRig) -> None:
@@ -436,7 +314,7 @@ class NodeDriverContract(_WithRig):
         ]
 
 
-class ShellsContract(_WithRig):
+class ShellsContract(WithRig):
     """Subclassed for each implementation."""
 
     async def test_is_the_slices_own_shell(self, rig: NodeRig) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 import asyncssh
 import pytest
 
-from contracts.node_driver import a_public_key
 from gpucloud_adapters.ssh import connections as module
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
@@ -25,6 +24,7 @@ from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import ClaimId, entity_id
 from gpucloud_core.nodes import wire
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
+from slice_builders import a_public_key
 from world.hostile_nodes import HostileNode, Script, hostile_node, plain_listener
 
 CLAIM = ClaimId(entity_id("clm", 1))

@@ -12,18 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from contracts.node_driver import ALICE
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.installer import NodeProgramInstaller
 from gpucloud_adapters.ssh.node import config, disk
 from gpucloud_adapters.ssh.node.commands import Refused
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
 from gpucloud_adapters.ssh.node_program import NODE_PATH, program_bytes, program_sha256
-from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
 from gpucloud_core.nodes import wire
-from gpucloud_core.nodes.model import SliceSpec
 from gpucloud_core.nodes.ports import NodeRefused, NodeUnreachable
-from world.nodes import IMAGE, RealNode, real_node
+from slice_builders import ALICE
+from world.nodes import RealNode, real_node
 
 
 @pytest.fixture
@@ -162,25 +160,6 @@ def driver(connections: SshConnections) -> SshNodeDriver:
     return SshNodeDriver(connections)
 
 
-def a_spec(world: RealNode, number: int, slot: int = 0) -> SliceSpec:
-    chosen = world.slots[slot]
-    return SliceSpec(
-        claim_id=ClaimId(entity_id("clm", number)),
-        allocation_id=AllocationId(entity_id("alc", number)),
-        generation=1,
-        image=IMAGE,
-        username="ubuntu",
-        hostname="slice",
-        gpu_uuids=(chosen.gpu_uuid,),
-        gpu_indexes=(slot,),
-        cpus=chosen.cpus,
-        memory_mib=128,
-        pids_max=64,
-        ssh_host=chosen.ssh_host,
-        ssh_port=22,
-    )
-
-
 @pytest.mark.needs_root
 class TestTheInstaller:
     async def test_puts_the_program_on_a_node(
@@ -219,7 +198,7 @@ class TestTheProgramOnANode:
     async def test_makes_one_slice_of_many_requests_at_once(
         self, world: RealNode, driver: SshNodeDriver
     ) -> None:
-        spec, rival = a_spec(world, 1), a_spec(world, 2)
+        spec, rival = world.spec(1), world.spec(2)
         orders = [spec, spec, rival]
 
         answers = await asyncio.gather(
@@ -241,7 +220,7 @@ class TestTheProgramOnANode:
         self, world: RealNode, driver: SshNodeDriver, seconds: float
     ) -> None:
         access = world.node.access
-        spec = a_spec(world, int(seconds * 100) + 100)
+        spec = world.spec(int(seconds * 100) + 100)
         killed(world, wire.PROVISION.verb, wire.PROVISION.request(spec), seconds)
 
         await driver.provision(access, spec)
@@ -266,7 +245,7 @@ class TestTheProgramOnANode:
     ) -> None:
         access = world.node.access
         for number, seconds in enumerate((0.15, 0.25, 0.35, 0.45)):
-            spec = a_spec(world, 300 + number)
+            spec = world.spec(300 + number)
             killed(world, wire.PROVISION.verb, wire.PROVISION.request(spec), seconds)
 
             await driver.release(access, spec.claim_id)
@@ -278,7 +257,7 @@ class TestTheProgramOnANode:
     async def test_lists_what_carries_our_tag_and_nothing_else(
         self, world: RealNode, driver: SshNodeDriver
     ) -> None:
-        spec = a_spec(world, 400)
+        spec = world.spec(400)
         await driver.provision(world.node.access, spec)
         bundle = f"/run/gpucloud-node/slices/{spec.claim_id}/bundle"
         world.run("sh", "-e", "-c", FOREIGN.format(bundle=bundle))
@@ -293,7 +272,7 @@ class TestTheProgramOnANode:
     async def test_tells_a_dead_slice_from_a_living_one(
         self, world: RealNode, driver: SshNodeDriver
     ) -> None:
-        access, spec = world.node.access, a_spec(world, 500)
+        access, spec = world.node.access, world.spec(500)
         await driver.provision(access, spec)
         world.run("runc", "--root", "/run/gpucloud-node/runc", "kill", spec.claim_id, "KILL")
         world.run("sh", "-c", f"while [ -e /proc/{world.init_of(spec.claim_id)} ]; do :; done")
@@ -307,7 +286,7 @@ class TestTheProgramOnANode:
         await driver.wipe(access, spec.claim_id, spec.gpu_uuids)
 
     async def test_misses_a_gpu_that_is_gone(self, world: RealNode, driver: SshNodeDriver) -> None:
-        access, spec = world.node.access, a_spec(world, 600, slot=3)
+        access, spec = world.node.access, world.spec(600, 3)
         world.run("mv", "/dev/nvidia3", "/dev/was-nvidia3")
         try:
             report = await driver.probe(access)
@@ -325,7 +304,7 @@ class TestTheProgramOnANode:
         self, world: RealNode, driver: SshNodeDriver
     ) -> None:
         with pytest.raises(NodeRefused, match="unknown_image"):
-            await driver.provision(world.node.access, replace(a_spec(world, 700), image="other"))
+            await driver.provision(world.node.access, replace(world.spec(700), image="other"))
 
     async def test_has_no_address_but_those_of_its_own_network(
         self, world: RealNode, driver: SshNodeDriver
@@ -333,7 +312,7 @@ class TestTheProgramOnANode:
         access = world.node.access
         others = ("192.0.2.1", f"{world.network}.254", access.host, "node.example.com")
         for number, host in enumerate(others):
-            spec = replace(a_spec(world, 800 + number), ssh_host=host)
+            spec = replace(world.spec(800 + number), ssh_host=host)
             with pytest.raises(NodeRefused, match="address_not_here"):
                 await driver.provision(access, spec)
 
@@ -358,7 +337,7 @@ class TestAWipe:
     async def test_is_not_clean_while_a_gpu_is_not_reset(
         self, world: RealNode, driver: SshNodeDriver
     ) -> None:
-        access, spec = world.node.access, a_spec(world, 900)
+        access, spec = world.node.access, world.spec(900)
         await driver.provision(access, spec)
         await driver.release(access, spec.claim_id)
         self.change(world, gpu_reset=["false", "{gpu}"])
@@ -374,7 +353,7 @@ class TestAWipe:
     async def test_is_not_clean_while_somebody_has_a_gpu_open(
         self, world: RealNode, driver: SshNodeDriver
     ) -> None:
-        access, spec = world.node.access, a_spec(world, 901, slot=3)
+        access, spec = world.node.access, world.spec(901, 3)
         gpus = json.loads(world.run("cat", str(config.CONFIG_FILE)))["gpus"]
         gpus[spec.gpu_uuids[0]] |= {"path": "/dev/openable", "major": 5, "minor": 2}  # ptmx opens
         self.change(world, gpus=gpus)

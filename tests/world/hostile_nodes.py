@@ -7,7 +7,7 @@ asked, so that tests can see what reached it.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import asyncssh
 
@@ -47,6 +47,33 @@ class HostileNode:
             connection.abort()
 
 
+class _Server(asyncssh.SSHServer):
+    """One connection of a node, which it counts."""
+
+    def __init__(self, node: HostileNode, client_key: asyncssh.SSHKey, *, lets_in: bool) -> None:
+        self._node = node
+        self._client_key = client_key
+        self._lets_in = lets_in
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._node.connections += 1
+        self._node.live.append(conn)
+        self._node.alone.clear()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._node.live.remove(self._connection)
+        if not self._node.live:
+            self._node.alone.set()
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        known = key.public_data == self._client_key.public_data
+        return self._lets_in and known and username == OPERATOR
+
+
 @asynccontextmanager
 async def hostile_node(
     script: Script, *, host_key_type: str = "ssh-ed25519", lets_in: bool = True
@@ -60,24 +87,6 @@ async def hostile_node(
     )
     node = HostileNode(access=access, key=client_key.export_private_key().decode())
 
-    class Server(asyncssh.SSHServer):
-        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-            self._connection = conn
-            node.connections += 1
-            node.live.append(conn)
-            node.alone.clear()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            node.live.remove(self._connection)
-            if not node.live:
-                node.alone.set()
-
-        def public_key_auth_supported(self) -> bool:
-            return True
-
-        def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-            return lets_in and username == OPERATOR and key.public_data == client_key.public_data
-
     async def serve(process: "asyncssh.SSHServerProcess[bytes]") -> None:
         node.commands.append(process.command or "")
         try:
@@ -90,18 +99,12 @@ async def hostile_node(
     server = await asyncssh.listen(
         "127.0.0.1",
         0,
-        server_factory=Server,
+        server_factory=lambda: _Server(node, client_key, lets_in=lets_in),
         server_host_keys=[host_key],
         process_factory=serve,
         encoding=None,
     )
-    node.access = NodeAccess(
-        host="127.0.0.1",
-        port=server.get_port(),
-        username=OPERATOR,
-        host_key=line,
-        credential="operator",
-    )
+    node.access = replace(access, port=server.get_port())
     try:
         yield node
     finally:

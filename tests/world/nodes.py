@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gpucloud_adapters.ssh.node_program import program_bytes
 from gpucloud_core.kernel.ids import ClaimId, NodeId, SlotId, entity_id
@@ -36,10 +36,12 @@ from gpucloud_core.nodes.model import (
     NodeAccess,
     NodeMode,
     NodeStatus,
+    SliceSpec,
     Slot,
     SlotState,
     Topology,
 )
+from slice_builders import a_slice
 
 IMAGE: Final = "ubuntu-24.04"
 SLOT_MEMORY_MIB: Final = 192
@@ -73,6 +75,11 @@ class RealNode:
     def onboarding(self) -> NodeAccess:
         """How an operator reaches the node to put files on it."""
         return replace(self.node.access, credential=ONBOARDING)
+
+    def spec(self, number: int, *slots: int, **changes: Any) -> SliceSpec:
+        """Return what is asked of the node for claim ``number`` on these slots."""
+        chosen = [self.slots[index] for index in slots or (0,)]
+        return a_slice(number, chosen, image=IMAGE, **changes)
 
     def run(self, *argv: str, check: bool = True) -> str:
         """Run a command on the node, behind every port's back."""

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contracts.node_driver import a_public_key
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
 from gpucloud_core.nodes import wire
 from gpucloud_core.nodes import wire_values as check
@@ -25,6 +24,7 @@ from gpucloud_core.nodes.model import (
     WipeEvidence,
 )
 from gpucloud_core.nodes.ports import NodeRefused
+from slice_builders import a_public_key
 
 EXCHANGES: Final[tuple[wire.Exchange[Any, Any], ...]] = (
     wire.PROBE,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.node_driver import a_public_key
 from gpucloud_core.nodes import wire_values as check
 from gpucloud_core.nodes.wire_values import Check, Wrong
+from slice_builders import a_public_key
 
 
 def blob(*parts: bytes) -> str:
