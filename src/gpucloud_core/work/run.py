@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from gpucloud_core.kernel.errors import DomainError, ErrorKind
+from gpucloud_core.kernel.faults import outside
 from gpucloud_core.kernel.ids import Ids, TaskId
 from gpucloud_core.kernel.unit import Json, Scope, Transactions
 from gpucloud_core.work import plan
@@ -21,6 +22,13 @@ from gpucloud_core.work.ports import WorkUnit
 
 LEASE: Final = timedelta(seconds=90)
 GRACE: Final = timedelta(seconds=30)  # how much longer a lease lives than its step's timeout
+
+_CALL: Final = outside(
+    "work",
+    "call",
+    before="The intent is committed under a lease; nothing was asked of the outside.",
+    after="The outside has answered in full, and nobody has written it down.",
+)
 
 U = TypeVar("U", bound=WorkUnit)
 U_contra = TypeVar("U_contra", bound=WorkUnit, contravariant=True)
@@ -100,7 +108,8 @@ class RunTask(Generic[U]):
             if turn is None:
                 return
             task, move = turn
-            outcome = await self._act(task, move)
+            async with _CALL:
+                outcome = await self._act(task, move)
 
     async def _turn(
         self, task_id: TaskId, token: str, outcome: _Outcome | None
