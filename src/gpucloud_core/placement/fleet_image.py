@@ -358,7 +358,7 @@ class FleetImage:
             bucket, reason = self._where.pop(node_id)
             bucket.leave(node_id)
             if reason:
-                bucket.reasons[reason] -= 1
+                bucket.reasons -= Counter((reason,))  # drops those that have come to nothing
 
     def _shut_reason(self, row: NodeCapacity, free: int) -> str:
         """Return why nothing of the node is sold now; empty if it is."""

@@ -5,7 +5,6 @@ links before the worst one.
 """
 
 from itertools import combinations
-from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from gpucloud_core.nodes.model import NodeMode, Topology
 from gpucloud_core.nodes.systems import SYSTEMS
 from gpucloud_core.placement.sets import (
-    FeasibleSets,
     PairRanking,
     bits,
     feasible_sets,
@@ -142,21 +140,20 @@ class TestFeasibleSets:
         assert dgx1.quality(mask_of([0, 4])) > dgx1.quality(mask_of([0, 1]))  # NV2 against NV1
         assert hgx.quality(mask_of([0, 3])) > hgx.quality(mask_of([0, 4]))
 
-    @pytest.mark.parametrize("topology", [pcie_tree(16), PLATFORMS["HGX-2"], PLATFORMS["HGX-A100"]])
-    @pytest.mark.parametrize("mode", [NodeMode.CONTAINER, NodeMode.VM])
-    def test_answer_in_no_time_for_sixteen_gpus(self, topology: Topology, mode: NodeMode) -> None:
-        sets = FeasibleSets(topology, feasible_sets(topology, mode).family)
-        for size in range(1, 17):
-            sets.best(sets.all_mask, size)
-        frees = [sets.canonical(0b1011_0110_1111_0111 ^ (1 << n)) for n in range(16)]
+    @pytest.mark.parametrize(
+        ("topology", "mode", "most"),
+        [
+            (pcie_tree(16), NodeMode.CONTAINER, 1107),  # of 12 870 sets of eight
+            (PLATFORMS["HGX-2"], NodeMode.CONTAINER, 9),
+            (PLATFORMS["HGX-A100"], NodeMode.VM, 8),
+        ],
+    )
+    def test_of_sixteen_gpus_fill_small_tables(
+        self, topology: Topology, mode: NodeMode, most: int
+    ) -> None:
+        sets = feasible_sets(topology, mode)
 
-        begun = perf_counter()
-        for free in frees:
-            for size in range(1, 17):
-                sets.best(free, size)
-        each = (perf_counter() - begun) / (16 * 16)
-
-        assert each < 0.001
+        assert max(len(sets.ranked(size)) for size in range(1, 17)) == most
 
     @pytest.mark.parametrize("name", sorted(SYSTEMS))
     def test_are_made_once_per_class(self, name: str) -> None:
