@@ -24,7 +24,17 @@ from gpucloud_adapters.stripe.processor import StripeProcessor
 from gpucloud_adapters.system import SystemClock, SystemIds, SystemSecrets
 from gpucloud_core.access import projects, sessions, sign_in, ssh_keys, terminal_tokens
 from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
-from gpucloud_core.allocations import catalog, endings, launch, queries, release, terminal
+from gpucloud_core.allocations import (
+    catalog,
+    edit_keys,
+    endings,
+    force,
+    launch,
+    operations,
+    queries,
+    release,
+    terminal,
+)
 from gpucloud_core.allocations.actions import Provision, Release
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.billing import due, goodwill, payments, webhooks
@@ -39,7 +49,7 @@ from gpucloud_core.nodes.ports import NodeDriver, Shells
 from gpucloud_core.placement.enroll import EnrollNode
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
-from gpucloud_core.work.run import RunTask
+from gpucloud_core.work.run import Actions, RunTask
 
 USE_CASES: Final = (
     sign_in.SignIn,
@@ -61,6 +71,9 @@ USE_CASES: Final = (
     launch.LaunchAllocations,
     release.ReleaseAllocation,
     release.CancelAllocation,
+    edit_keys.EditKeys,
+    force.ForceRelease,
+    force.ForceCleanAllocation,
     endings.ReleaseExpired,
     endings.ReleaseUnfunded,
     terminal.OpenTerminal,
@@ -237,11 +250,14 @@ class Inside(Provider):
     ) -> RunTask[AllocationUnit]:
         provision = Provision(transactions=transactions, driver=driver, ids=ids)
         release_ = Release(transactions=transactions, driver=driver, ids=ids)
+        edit = operations.EditKeysOnNode(transactions=transactions, driver=driver, ids=ids)
+        cleanup = operations.ForceCleanup(transactions=transactions, driver=driver, ids=ids)
+        actions: tuple[Actions[AllocationUnit], ...] = (provision, release_, edit, cleanup)
         return RunTask(
             transactions=transactions,
             ids=ids,
             jitter=secrets,
-            actions={"provision": provision, "release": release_},
+            actions={action.saga.kind: action for action in actions},
         )
 
 

@@ -22,6 +22,7 @@ from gpucloud_core.access.ssh_keys import AddSshKey
 from gpucloud_core.allocations.actions import Provision, Release
 from gpucloud_core.allocations.endings import ReleaseExpired, ReleaseUnfunded
 from gpucloud_core.allocations.launch import Accepted, LaunchAllocations, Quote, QuoteLaunch
+from gpucloud_core.allocations.operations import EditKeysOnNode, ForceCleanup
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.queries import (
     AllocationView,
@@ -294,13 +295,15 @@ class MemoryCloud:
 
     def runner(self) -> RunTask[AllocationUnit]:
         """Return what a worker runs tasks with."""
-        provision = Provision(transactions=self.transactions, driver=self.driver, ids=self.ids)
-        release = Release(transactions=self.transactions, driver=self.driver, ids=self.ids)
+        kinds = (Provision, Release, EditKeysOnNode, ForceCleanup)
+        made = [
+            kind(transactions=self.transactions, driver=self.driver, ids=self.ids) for kind in kinds
+        ]
         return RunTask(
             transactions=self.transactions,
             ids=self.ids,
             jitter=self.secrets,
-            actions={"provision": provision, "release": release},
+            actions={action.saga.kind: action for action in made},
         )
 
     async def _money(self) -> int:

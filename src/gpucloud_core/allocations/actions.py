@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gpucloud_core.allocations import reasons
+from gpucloud_core.allocations import faults, reasons
 from gpucloud_core.allocations.apply import Cause, advance, lock_allocation
 from gpucloud_core.allocations.batch import child_finished
 from gpucloud_core.allocations.errors import HealthGateFailed, KeysNotApplied, WipeUnproven
@@ -31,7 +31,7 @@ WORKER: Final = "gpucloud"  # who moved it, in a timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _OnNode:
+class OnNode:
     """What both kinds of task share: ports, locks, and reading the place."""
 
     transactions: Transactions[AllocationUnit]
@@ -50,11 +50,33 @@ class _OnNode:
             raise NotFound("The task's allocation is gone.")
         return allocation
 
+    async def _apply_keys(self, task: Task) -> Mapping[str, Json]:
+        """Let exactly the allocation's keys in, and read them back."""
+        placed = await self._place(task)
+        keys = placed.allocation.keys
+        lines = tuple(key.public_key for key in keys)
+        async with faults.APPLY_KEYS:
+            read_back = await self.driver.set_keys(placed.access, placed.allocation.claim_id, lines)
+        if set(read_back) != {key.fingerprint for key in keys}:
+            raise KeysNotApplied
+        return {"applied": " ".join(sorted(read_back))}
+
+    async def _keys_applied(self, unit: AllocationUnit, task: Task, step: Step) -> None:
+        """Stamp the keys that were read back; one that was chosen meanwhile stays without."""
+        allocation = await self._allocation(unit, task)
+        now, applied = await unit.now(), set(str(step.result.get("applied", "")).split())
+        keys = tuple(
+            replace(key, applied_at=key.applied_at or now) if key.fingerprint in applied else key
+            for key in allocation.keys
+        )
+        await unit.allocations.put(replace(allocation, keys=keys))
+
     async def _wipe(self, task: Task) -> str:
         """Wipe, check the proof against this claim, and return it as JSON."""
         placed = await self._place(task)
         allocation = placed.allocation
-        evidence = await self.driver.wipe(placed.access, allocation.claim_id, placed.gpu_uuids)
+        async with faults.WIPE:
+            evidence = await self.driver.wipe(placed.access, allocation.claim_id, placed.gpu_uuids)
         objection = wipe_objection(
             evidence,
             claim_id=allocation.claim_id,
@@ -77,16 +99,18 @@ class _OnNode:
     async def _verify_clean(self, task: Task) -> None:
         placed = await self._place(task)
         claim_id = placed.allocation.claim_id
-        found = await self.driver.verify_clean(placed.access, claim_id, placed.gpu_uuids)
+        async with faults.VERIFY_CLEAN:
+            found = await self.driver.verify_clean(placed.access, claim_id, placed.gpu_uuids)
         if found:
             raise WipeUnproven(f"The node still has {', '.join(found[:5])} of this claim.")
-        report = await self.driver.probe(placed.access)
+        async with faults.PROBE:
+            report = await self.driver.probe(placed.access)
         if missing := set(placed.gpu_uuids) - set(report.gpu_uuids):
             raise WipeUnproven(f"{len(missing)} of its GPUs are missing on the node.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provision(_OnNode):
+class Provision(OnNode):
     """Make a slice and hand it over, or leave nothing behind."""
 
     saga: Saga = PROVISION
@@ -115,7 +139,8 @@ class Provision(_OnNode):
 
     async def _check_node(self, task: Task) -> Mapping[str, Json]:
         placed = await self._place(task)
-        report = await self.driver.probe(placed.access)
+        async with faults.CHECK_NODE:
+            report = await self.driver.probe(placed.access)
         missing = set(placed.gpu_uuids) - set(report.gpu_uuids)
         if missing or report.problems:
             said = "; ".join(report.problems) or f"{len(missing)} of the GPUs do not answer"
@@ -124,7 +149,10 @@ class Provision(_OnNode):
 
     async def _create(self, task: Task) -> Mapping[str, Json]:
         placed = await self._place(task)
-        endpoint = await self.driver.provision(placed.access, slice_spec(placed, task.generation))
+        async with faults.CREATE:
+            endpoint = await self.driver.provision(
+                placed.access, slice_spec(placed, task.generation)
+            )
         return {
             "host": endpoint.host,
             "port": endpoint.port,
@@ -133,20 +161,13 @@ class Provision(_OnNode):
             "host_key_fingerprint": endpoint.host_key_fingerprint,
         }
 
-    async def _apply_keys(self, task: Task) -> Mapping[str, Json]:
-        placed = await self._place(task)
-        keys = placed.allocation.keys
-        lines = tuple(key.public_key for key in keys)
-        read_back = await self.driver.set_keys(placed.access, placed.allocation.claim_id, lines)
-        if set(read_back) != {key.fingerprint for key in keys}:
-            raise KeysNotApplied
-        return {"applied": len(read_back)}
-
     async def _verify(self, task: Task) -> Mapping[str, Json]:
         placed = await self._place(task)
         allocation = placed.allocation
+        async with faults.VERIFY:
+            evidence = await self.driver.verify(placed.access, allocation.claim_id)
         findings = handover_findings(
-            await self.driver.verify(placed.access, allocation.claim_id),
+            evidence,
             gpu_uuids=placed.gpu_uuids,
             fingerprints=tuple(key.fingerprint for key in allocation.keys),
             ssh_cidrs=allocation.network.ssh_cidrs,
@@ -174,9 +195,7 @@ class Provision(_OnNode):
                     )
                 )
             case "apply_keys":
-                now = await unit.now()
-                keys = tuple(replace(key, applied_at=now) for key in allocation.keys)
-                await unit.allocations.put(replace(allocation, keys=keys))
+                await self._keys_applied(unit, task, step)
             case "hand_over":
                 now = await unit.now(not_before=allocation.state_since)
                 cause = Cause(actor=WORKER, at=now, reason="The health gate passed.")
@@ -194,7 +213,8 @@ class Provision(_OnNode):
     async def undo(self, task: Task, step: Step) -> None:
         """Remove whatever ``create`` may have made, wipe it, and prove it gone."""
         placed = await self._place(task)
-        await self.driver.release(placed.access, placed.allocation.claim_id)
+        async with faults.REMOVE:
+            await self.driver.release(placed.access, placed.allocation.claim_id)
         await self._wipe(task)
         await self._verify_clean(task)
 
@@ -234,7 +254,7 @@ class Provision(_OnNode):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release(_OnNode):
+class Release(OnNode):
     """Cut off, remove, wipe, prove, and only then make the capacity available again."""
 
     saga: Saga = RELEASE
@@ -250,9 +270,11 @@ class Release(_OnNode):
         claim_id = placed.allocation.claim_id
         match step.key:
             case "cut_off":
-                await self.driver.cut_off(placed.access, claim_id)
+                async with faults.CUT_OFF:
+                    await self.driver.cut_off(placed.access, claim_id)
             case "remove":
-                await self.driver.release(placed.access, claim_id)
+                async with faults.REMOVE:
+                    await self.driver.release(placed.access, claim_id)
             case "wipe":
                 return {"evidence": await self._wipe(task)}
             case "verify_clean":

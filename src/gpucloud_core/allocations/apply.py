@@ -13,7 +13,7 @@ from typing import Final
 from gpucloud_core.allocations.lifecycle import LIFECYCLE, AllocationEvent, Effect, Facts
 from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
 from gpucloud_core.allocations.ports import AllocationUnit
-from gpucloud_core.allocations.saga import RELEASE
+from gpucloud_core.allocations.saga import FORCE_CLEANUP, RELEASE
 from gpucloud_core.billing.accounts import (
     end_segment,
     end_segment_and_void,
@@ -149,8 +149,9 @@ async def _carry_out(
         case Effect.FREE_CAPACITY:
             claim = await claim_of(unit, allocation)
             await unit.fleet.give_back(replace(claim, released_at=now))
-        case Effect.QUEUE_RELEASE:
-            task = await queue(unit, ids, allocation, RELEASE, now)
+        case Effect.QUEUE_RELEASE | Effect.QUEUE_CLEANUP:
+            saga = RELEASE if effect is Effect.QUEUE_RELEASE else FORCE_CLEANUP
+            task = await queue(unit, ids, allocation, saga, now)
             return replace(allocation, task_id=task.id)
     return allocation
 

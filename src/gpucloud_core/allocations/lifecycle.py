@@ -21,6 +21,7 @@ class AllocationEvent(StrEnum):
     RESTARTED = "restarted"
     DEGRADE = "degrade"  # evidence from our side says it does not work
     RECOVER = "recover"
+    FORCE_CLEAN = "force_clean"  # an operator vouches that nothing of it runs any more
     RELEASE = "release"  # the tenant, an operator, a timer or the end of the balance
     CLEAN = "clean"  # wiped, verified, re-validated
 
@@ -37,6 +38,7 @@ class Effect(StrEnum):
     FREE_CAPACITY = "free_capacity"
     FENCE_CAPACITY = "fence_capacity"
     QUEUE_RELEASE = "queue_release"
+    QUEUE_CLEANUP = "queue_cleanup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ LIFECYCLE: Final[Machine[AllocationState, AllocationEvent, Effect, Facts]] = Mac
         },
         S.RELEASE_FAILED: {
             E.RELEASE: _Move(S.RELEASING, (X.SLOTS_CLEANING, X.QUEUE_RELEASE)),
+            E.FORCE_CLEAN: _Move(S.RELEASING, (X.SLOTS_CLEANING, X.QUEUE_CLEANUP)),
         },
         S.RELEASED: {},
         S.CANCELLED: {},

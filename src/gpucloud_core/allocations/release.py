@@ -112,7 +112,7 @@ class CancelAllocation:
                 return allocation
             if allocation.state not in CANCELLABLE:
                 raise NotCancellable(f"It is {allocation.state}; {NotCancellable.next_step}")
-            await self._ask(unit, allocation.task_id)
+            await ask_to_cancel(unit, allocation.task_id)
             await unit.audit(
                 fact_by(
                     actor,
@@ -125,19 +125,21 @@ class CancelAllocation:
                 await remember(unit, idempotency, {"id": allocation.id})
         return allocation
 
-    async def _ask(self, unit: AllocationUnit, task_id: TaskId) -> None:
-        task = await unit.tasks.lock(task_id)
-        if task is None:
-            raise NotFound("The launch's task is gone.")
-        if task.finished_at is not None or task.cancel_requested_at is not None:
-            return
-        now = await unit.now()
-        waiting = task.lease_token is None or task.status is TaskStatus.QUEUED
-        await unit.tasks.put(
-            replace(
-                task,
-                cancel_requested_at=now,
-                due_at=now if waiting else task.due_at,  # a worker at it sees it at its boundary
-            )
+
+async def ask_to_cancel(unit: AllocationUnit, task_id: TaskId) -> None:
+    """Ask a task to stop at its next step boundary. Asked twice, it is asked once."""
+    task = await unit.tasks.lock(task_id)
+    if task is None:
+        raise NotFound("The launch's task is gone.")
+    if task.finished_at is not None or task.cancel_requested_at is not None:
+        return
+    now = await unit.now()
+    waiting = task.lease_token is None or task.status is TaskStatus.QUEUED
+    await unit.tasks.put(
+        replace(
+            task,
+            cancel_requested_at=now,
+            due_at=now if waiting else task.due_at,  # a worker at it sees it at its boundary
         )
-        await unit.emit(Event(kind="task.queued", subject=task.id, tenant_id=task.tenant_id))
+    )
+    await unit.emit(Event(kind="task.queued", subject=task.id, tenant_id=task.tenant_id))

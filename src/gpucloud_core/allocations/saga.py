@@ -90,4 +90,32 @@ RELEASE: Final = Saga(
     ),
 )
 
-SAGAS: Final = {saga.kind: saga for saga in (PROVISION, RELEASE)}
+FORCE_CLEANUP: Final = Saga(
+    kind="force_cleanup",
+    title="Force cleanup",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="free",
+            title="Make the capacity available again, on an operator's word",
+            usual=timedelta(seconds=1),
+        ),
+    ),
+)
+
+EDIT_KEYS: Final = Saga(
+    kind="edit_keys",
+    title="Change SSH keys",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="apply_keys",
+            title="Apply the SSH keys and read them back",
+            usual=timedelta(seconds=1),
+            timeout=timedelta(seconds=30),
+            attempts=6,
+        ),
+    ),
+)
+
+SAGAS: Final = {saga.kind: saga for saga in (PROVISION, RELEASE, FORCE_CLEANUP, EDIT_KEYS)}

@@ -25,7 +25,7 @@ from gpucloud_core.billing.queries import (
     Window,
 )
 from gpucloud_core.kernel.ids import AllocationId, parse_id
-from gpucloud_core.kernel.time import rfc3339
+from gpucloud_core.kernel.time import Clock, rfc3339
 from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
 
 CSV_PAGE = 100
@@ -175,6 +175,7 @@ class Billing(Controller):
         self,
         actor: NamedDependency[Actor],
         list_usage: FromDishka[ListUsage],
+        clock: FromDishka[Clock],
         allocation_id: OfAllocation = None,
         since: From = None,
         until: To = None,
@@ -200,7 +201,7 @@ class Billing(Controller):
                 asked = replace(asked, cursor=page.next_cursor)
                 page = await list_usage(actor=actor, query=asked)
 
-        name = f"usage-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.csv"
+        name = f"usage-{clock.now():%Y%m%dT%H%M%SZ}.csv"
         return Stream(
             rows(),
             media_type="text/csv; charset=utf-8",

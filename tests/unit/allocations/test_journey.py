@@ -4,9 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from gpucloud_adapters.memory.cloud import SKU, MemoryCloud
+from customer import DOLLAR, RATE, Customer
 from gpucloud_adapters.memory.node_driver import Fault, FaultKind
-from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.errors import (
     NotCancellable,
     NotReleasable,
@@ -16,54 +15,10 @@ from gpucloud_core.allocations.errors import (
 )
 from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.model import AllocationState, EndOfBalance
-from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.billing.books import InsufficientBalance
 from gpucloud_core.kernel.errors import ValidationFailed
-from gpucloud_core.kernel.ids import AllocationId
-from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.nodes.model import SlotState
 from gpucloud_core.work.model import TaskStatus
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada"
-DOLLAR = 1_000_000
-RATE = 3_290_000
-
-
-class Customer:
-    """A person with a key and money, and their cloud."""
-
-    def __init__(self, cloud: MemoryCloud, actor: Actor, key_id: str) -> None:
-        self.cloud, self.actor, self.key_id = cloud, actor, key_id
-
-    @classmethod
-    async def arrive(cls, *, dollars: int = 100, nodes: int = 1) -> "Customer":
-        cloud = await MemoryCloud.found(nodes=nodes)
-        actor = await cloud.sign_up("ada")
-        if dollars:
-            await cloud.give(actor, dollars * DOLLAR)
-        key = await cloud.add_key(actor, KEY)
-        return cls(cloud, actor, key.id)
-
-    def request(self, gpus: int = 1, **more: object) -> LaunchRequest:
-        keys = more.pop("ssh_key_ids", (self.key_id,))
-        return LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=keys, **more)  # type: ignore[arg-type]  # a test's shorthand
-
-    async def launch(self, gpus: int = 1, **more: object) -> AllocationId:
-        accepted = await self.cloud.launch(self.actor, self.request(gpus, **more))
-        return accepted.allocations[0][0]
-
-    async def state(self, allocation_id: AllocationId) -> AllocationState:
-        return (await self.cloud.read(self.actor, allocation_id)).allocation.state
-
-    async def nothing_was_made(self) -> bool:
-        async with self.cloud.transactions.begin(Scope.platform()) as unit:
-            rows = await unit.tasks.count() + await unit.allocations.count()
-            rows += await unit.claims.count() + await unit.holds.count()
-        return rows == 0
-
-    async def slots(self) -> set[SlotState]:
-        async with self.cloud.transactions.begin(Scope.platform()) as unit:
-            return {slot.state for slot in await unit.slots.find()}
 
 
 class TestJourney:
