@@ -4,7 +4,7 @@ For embedding, for tests and for simulation. Nothing here decides anything; it o
 core together and lets time pass from one due row to the next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,6 +15,7 @@ from gpucloud_adapters.memory.passwords import ScryptPasswordHasher
 from gpucloud_adapters.memory.rate_limits import MemoryRateLimiter
 from gpucloud_adapters.memory.unit import MemoryTransactions
 from gpucloud_core.access.model import Actor, PlatformRole, SessionKind, SshKey
+from gpucloud_core.access.ports import PasswordHasher
 from gpucloud_core.access.session_life import Client
 from gpucloud_core.access.sessions import ResolveActor
 from gpucloud_core.access.sign_in import SignUp
@@ -146,6 +147,7 @@ class MemoryCloud:
     ids: CountedIds = field(default_factory=CountedIds)
     secrets: CountedSecrets = field(default_factory=CountedSecrets)
     fleet: FleetView = field(default_factory=FleetView)
+    hasher: PasswordHasher | None = None  # None: scrypt, at a cost that suits nobody's secrets
 
     @classmethod
     async def found(
@@ -159,14 +161,19 @@ class MemoryCloud:
             transactions=MemoryTransactions(clock),
             driver=MemoryNodeDriver(topologies, clock=clock),
         )
-        sku, price, image = standard_sku(start, micros_per_gpu_hour=micros_per_gpu_hour)
-        async with cloud.transactions.begin(Scope.platform()) as unit:
+        await cloud.stock(topologies, micros_per_gpu_hour=micros_per_gpu_hour)
+        return cloud
+
+    async def stock(self, topologies: Mapping[str, Topology], *, micros_per_gpu_hour: int) -> None:
+        """Put the standard SKU on sale, and enroll the nodes that it is sold from."""
+        now = self.clock.now()
+        sku, price, image = standard_sku(now, micros_per_gpu_hour=micros_per_gpu_hour)
+        async with self.transactions.begin(Scope.platform()) as unit:
             await unit.os_images.add(image)
             await unit.skus.add(sku)
             await unit.prices.add(price)
         for number, (host, topology) in enumerate(topologies.items()):
-            await cloud.enroll(host, topology, network=number)
-        return cloud
+            await self.enroll(host, topology, network=number)
 
     async def enroll(self, host: str, topology: Topology, *, network: int) -> None:
         """Add a node; its slots answer at addresses of their own."""
@@ -192,7 +199,7 @@ class MemoryCloud:
         client = Client(ip="192.0.2.1")
         sign_up = SignUp(
             transactions=self.transactions,
-            hasher=ScryptPasswordHasher(self.secrets, cost=_HASH_COST),
+            hasher=self.hasher or ScryptPasswordHasher(self.secrets, cost=_HASH_COST),
             limiter=MemoryRateLimiter(self.clock),
             secrets=self.secrets,
             ids=self.ids,

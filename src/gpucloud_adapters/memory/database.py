@@ -144,10 +144,14 @@ class FleetStamps:
 
 
 class MemoryDatabase:
-    """All that is stored. Tests may look here behind the ports' backs."""
+    """All that is stored. Tests may look here behind the ports' backs.
 
-    def __init__(self) -> None:
-        self.journal: Final = Journal()
+    Args:
+        journal: notes every change; whoever wants to see what is committed passes one that tells.
+    """
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self.journal: Final = journal or Journal()
         self.tables: Final[dict[str, Table[Any]]] = {
             kind.table: Table(kind, self.journal) for kind in KINDS
         }

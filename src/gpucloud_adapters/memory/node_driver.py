@@ -117,7 +117,12 @@ class MemoryNodeDriver:
 
     def plan(self, fault: Fault) -> None:
         """Let ``fault`` happen from now on, after those planned before it."""
+        self._faults = [planned for planned in self._faults if planned]
         self._faults.append([fault] * fault.times)
+
+    def holdings(self, host: str) -> Holdings:
+        """Return what is really on a node, behind the back of its verbs and their faults."""
+        return self._holdings[host]
 
     async def probe(self, access: NodeAccess) -> ProbeReport:
         with self._call(access, wire.PROBE.verb) as call:

@@ -48,9 +48,9 @@ from gpucloud_core.work.model import TaskEvent
 class MemoryTransactions:
     """Begins units over one database in memory; ``database`` is for looking behind the ports."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, database: MemoryDatabase | None = None) -> None:
         self.clock = clock
-        self.database = MemoryDatabase()
+        self.database = database or MemoryDatabase()
 
     def begin(self, scope: Scope) -> AbstractAsyncContextManager["MemoryUnit"]:
         return self._begin(scope)
