@@ -17,16 +17,21 @@ PACKAGES := $(STAMPS)/$(if $(wildcard $(STAMPS)/dev)$(filter-out $(RUNTIME_GOALS
 # Parallel steps keep their output together where this make can do that.
 TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
+# Six programs start from one source tree; also where Python is told to write no bytecode itself.
+COMPILE_SOURCE = $(BIN)/python -m compileall -q src
+
 .PHONY: help run test check bench unit lint types imports docs assets packages lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 run: $(STAMPS)/editable $(BUILD)/manifest.json ## Run the whole product here, with simulated payments and GPUs
+	@$(COMPILE_SOURCE)
 	@exec $(BIN)/gpucloud up
 
 test: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Run every test against real parts; installs those parts when root
 	@.ci/system-parts
+	@$(COMPILE_SOURCE)
 	$(BIN)/pytest tests/unit tests/integration
 
 check: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Lint, types, architecture and unit tests (what a commit must pass)
@@ -55,14 +60,14 @@ assets: $(BUILD)/manifest.json ## Bundle what the browser gets
 
 packages: $(STAMPS)/dev $(STAMPS)/editable ## Install the development packages
 
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate $(UPGRADE)
 
 lock: $(STAMPS)/uv $(BIN)/npm ## Write the lock files anew (UPGRADE=--upgrade takes newer versions)
-	$(COMPILE) requirements/bootstrap.in --output-file requirements/bootstrap.txt
-	$(COMPILE) pyproject.toml --extra server --extra embedded --extra checkout \
+	$(LOCK) requirements/bootstrap.in --output-file requirements/bootstrap.txt
+	$(LOCK) pyproject.toml --extra server --extra embedded --extra checkout \
 		--output-file requirements/runtime.txt
-	$(COMPILE) pyproject.toml --extra dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra dev --output-file requirements/dev.txt
 	$(BIN)/npm install --package-lock-only
 
 clean: ## Remove what was built here; the product's own data stays
@@ -80,12 +85,12 @@ $(STAMPS)/uv: requirements/bootstrap.txt $(STAMPS)/venv
 
 $(STAMPS)/runtime: requirements/runtime.txt $(STAMPS)/uv
 	@echo "Installing the runtime packages"
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes $<
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode $<
 	@touch $@
 
 $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/uv
 	@echo "Installing the development packages"
-	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes $<
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode $<
 	@touch $@
 
 # A sync removes what the lock does not name, this project among it; so it is put back after one.
