@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.kernel.errors import NotFound
+from gpucloud_core.kernel.ids import TaskId
 from gpucloud_core.work.model import Task, TaskStatus
 
 _RUNNING = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
@@ -33,3 +35,11 @@ async def child_finished(unit: AllocationUnit, task: Task) -> None:
     await unit.tasks.put(
         replace(parent, status=status, started_at=parent.started_at or now, finished_at=finished_at)
     )
+
+
+async def reopen(unit: AllocationUnit, batch: TaskId) -> None:
+    """Let a batch run again because it gets new members, in the same transaction."""
+    parent = await unit.tasks.lock(batch)
+    if parent is None:
+        raise NotFound("There is no batch with this id.")
+    await unit.tasks.put(replace(parent, status=TaskStatus.RUNNING, finished_at=None, error=""))

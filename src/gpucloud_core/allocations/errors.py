@@ -113,3 +113,11 @@ class ReceiptNotReady(DomainError):
     code = "receipt_not_ready"
     kind = ErrorKind.CONFLICT
     next_step = "Release the allocation first."
+
+
+class NothingToRetry(DomainError):
+    """Nothing of this launch failed, or it is on its way again."""
+
+    code = "nothing_to_retry"
+    kind = ErrorKind.CONFLICT
+    next_step = "Open the machines that run; launch anew if you want more."

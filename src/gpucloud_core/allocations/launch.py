@@ -12,6 +12,7 @@ from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor, SshKey
 from gpucloud_core.allocations.apply import queue
+from gpucloud_core.allocations.batch import reopen
 from gpucloud_core.allocations.checks import Check, LaunchFacts, checks, refusal_of
 from gpucloud_core.allocations.lifecycle import LIVE
 from gpucloud_core.allocations.model import (
@@ -259,9 +260,10 @@ class LaunchAllocations:
         actor: Actor,
         project_id: ProjectId,
         request: LaunchRequest,
+        batch: TaskId | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> Accepted:
-        """Accept the launch once per key.
+        """Accept the launch once per key; into ``batch``, or under a task of its own.
 
         Raises:
             ValidationFailed: single fields make no sense.
@@ -274,7 +276,7 @@ class LaunchAllocations:
             account = await lock_account(unit, actor.tenant_id)
             asked = await _read(unit, actor, project_id, request, account)
             claims = await self._take(unit, actor, asked)
-            accepted = await self._accept(unit, actor, project_id, asked, account, claims)
+            accepted = await self._accept(unit, actor, project_id, asked, account, claims, batch)
             await remember(unit, idempotency, accepted.as_json())
         return accepted
 
@@ -318,9 +320,10 @@ class LaunchAllocations:
         asked: _Asked,
         account: BillingAccount,
         claims: Sequence[Claim],
+        batch: TaskId | None,
     ) -> Accepted:
-        parent = TaskId(self.ids.new("tsk"))
-        alone = len(claims) == 1
+        parent = batch or TaskId(self.ids.new("tsk"))
+        alone = len(claims) == 1 and batch is None
         rows = [
             self._allocation(
                 actor,
@@ -332,7 +335,9 @@ class LaunchAllocations:
             )
             for number, claim in enumerate(claims)
         ]
-        if not alone:
+        if batch is not None:
+            await reopen(unit, batch)
+        elif not alone:
             await unit.tasks.add(_batch_task(parent, rows[0], asked.now))
         reserves = [
             HoldRequest(

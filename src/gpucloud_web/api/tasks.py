@@ -7,16 +7,20 @@ from typing import Annotated
 
 import msgspec
 from dishka.integrations.litestar import FromDishka
-from litestar import Controller, get
+from litestar import Controller, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.follow import CancelTask, RetryFailed
 from gpucloud_core.allocations.queries import ListTaskEvents, ReadTask, TaskView, is_over
+from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import TaskId, parse_id
 from gpucloud_core.work.model import Step, Task, TaskEvent
+from gpucloud_web.api.allocations import AcceptedBody
 from gpucloud_web.api.lists import Cursor, Limit, Listing, listing
+from gpucloud_web.caller import required
 
 POLL_SECONDS = 1.0
 HEARTBEAT_POLLS = 15
@@ -128,6 +132,35 @@ class Tasks(Controller):
         """Read a task with its steps."""
         found = TaskId(parse_id("tsk", task_id))
         return TaskBody.of(await read_task(actor=actor, task_id=found))
+
+    @post("/cancel", operation_id="cancelTask", status_code=202)
+    async def cancel(
+        self,
+        task_id: FromPath[str],
+        actor: NamedDependency[Actor],
+        cancel_task: FromDishka[CancelTask],
+        read_task: FromDishka[ReadTask],
+    ) -> TaskBody:
+        """Cancel a launch; of a batch, whatever is not active yet."""
+        found = TaskId(parse_id("tsk", task_id))
+        await cancel_task(actor=actor, task_id=found)
+        return TaskBody.of(await read_task(actor=actor, task_id=found))
+
+    @post("/retry", operation_id="retryFailed", status_code=202)
+    async def retry(
+        self,
+        task_id: FromPath[str],
+        actor: NamedDependency[Actor],
+        idempotency: NamedDependency[IdempotencyKey | None],
+        retry_failed: FromDishka[RetryFailed],
+    ) -> AcceptedBody:
+        """Launch again what failed, in the same batch."""
+        accepted = await retry_failed(
+            actor=actor,
+            task_id=TaskId(parse_id("tsk", task_id)),
+            idempotency=required(idempotency),
+        )
+        return AcceptedBody.of(accepted)
 
     @get("/events", operation_id="listTaskEvents")
     async def events(

@@ -1,0 +1,117 @@
+"""Several machines under one task: cancel the rest, retry what failed, one fate for none."""
+
+from datetime import timedelta
+
+import pytest
+
+from customer import DOLLAR, Customer
+from gpucloud_adapters.memory.node_driver import Fault, FaultKind
+from gpucloud_core.allocations.errors import NotCancellable, NothingToRetry, SoldOut
+from gpucloud_core.allocations.follow import CancelTask, RetryFailed
+from gpucloud_core.allocations.launch import Accepted, LaunchAllocations
+from gpucloud_core.allocations.model import AllocationState
+from gpucloud_core.kernel.idempotency import IdempotencyKey
+from gpucloud_core.kernel.ids import TaskId
+from gpucloud_core.work.model import TaskStatus
+
+
+class Batcher(Customer):
+    async def launch_batch(self, count: int, gpus: int = 1) -> TaskId:
+        accepted = await self.cloud.launch(self.actor, self.request(gpus, count=count, name="run"))
+        return accepted.task_id
+
+    async def states(self, task: TaskId) -> list[AllocationState]:
+        view = await self.cloud.read_task(self.actor, task)
+        return sorted(row.state for row in view.allocations)
+
+    async def status(self, task: TaskId) -> TaskStatus:
+        return (await self.cloud.read_task(self.actor, task)).task.status
+
+    async def cancel(self, task: TaskId) -> int:
+        cancel = CancelTask(transactions=self.cloud.transactions)
+        return len(await cancel(actor=self.actor, task_id=task))
+
+    async def retry(self, task: TaskId, key: str = "retry") -> Accepted:
+        launch = LaunchAllocations(
+            transactions=self.cloud.transactions, ids=self.cloud.ids, fleet=self.cloud.fleet
+        )
+        retry = RetryFailed(transactions=self.cloud.transactions, launch=launch)
+        idempotency = IdempotencyKey.of(
+            tenant_id=self.actor.tenant_id, route="retry", key=key, body=b""
+        )
+        return await retry(actor=self.actor, task_id=task, idempotency=idempotency)
+
+    async def one_fails(self, count: int) -> TaskId:
+        task = await self.launch_batch(count)
+        self.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.REFUSED_BEFORE, times=5))
+        run = self.cloud.runner()
+        view = await self.cloud.read_task(self.actor, task)
+        for _ in range(5):  # the first member alone meets the faults
+            await run(view.members[0].id)
+            self.cloud.clock.advance_to(self.cloud.clock.now() + timedelta(minutes=3))
+        await self.cloud.work()
+        return task
+
+
+class TestBatch:
+    async def test_is_refused_as_a_whole_when_not_all_fit(self) -> None:
+        ada = await Batcher.arrive()
+
+        with pytest.raises(SoldOut):
+            await ada.launch_batch(9)
+
+        assert await ada.nothing_was_made()
+
+    async def test_fails_alone_and_the_others_run(self) -> None:
+        ada = await Batcher.arrive()
+
+        task = await ada.one_fails(4)
+
+        states = await ada.states(task)
+        assert states == [AllocationState.ACTIVE] * 3 + [AllocationState.FAILED]
+        assert await ada.status(task) is TaskStatus.FAILED
+
+    async def test_retries_what_failed_in_the_same_batch(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.one_fails(4)
+
+        accepted = await ada.retry(task)
+        assert await ada.status(task) is TaskStatus.RUNNING
+        await ada.cloud.work()
+
+        assert accepted.task_id == task
+        assert len(accepted.allocations) == 1
+        states = await ada.states(task)
+        assert states.count(AllocationState.ACTIVE) == 4
+
+    async def test_does_not_retry_twice_what_failed_once(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.one_fails(4)
+        first = await ada.retry(task)
+
+        assert await ada.retry(task) == first, "the same key is one retry"
+        with pytest.raises(NothingToRetry):
+            await ada.retry(task, "another key")
+
+    async def test_cancels_the_rest_and_charges_nothing_for_it(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.launch_batch(4)
+        view = await ada.cloud.read_task(ada.actor, task)
+        await ada.cloud.runner()(view.members[0].id)
+
+        assert await ada.cancel(task) == 3
+        await ada.cloud.work()
+
+        states = await ada.states(task)
+        assert states == [AllocationState.ACTIVE] + [AllocationState.CANCELLED] * 3
+        balance = await ada.cloud.balance(ada.actor)
+        assert balance.posted_micros == 100 * DOLLAR
+        assert balance.held_micros == 3_290_000, "one machine's reserve"
+
+    async def test_cannot_cancel_what_is_over(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.launch_batch(2)
+        await ada.cloud.work()
+
+        with pytest.raises(NotCancellable):
+            await ada.cancel(task)
