@@ -1,4 +1,7 @@
-"""What stored rows promise: exact round trips, unique values, and lists that lose nothing."""
+"""What stored rows promise: exact round trips, unique values, and lists that lose nothing.
+
+Seen to fail when a page read backwards was not turned round.
+"""
 
 import asyncio
 from dataclasses import replace

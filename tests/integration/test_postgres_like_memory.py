@@ -1,7 +1,7 @@
 """Lists read the same, page for page and cursor for cursor, from PostgreSQL and from memory.
 
-Seen to fail when null sorted first in memory, when a page read backwards was not turned round,
-and when the text searched for was not escaped.
+Seen to fail when null sorted first in memory, and when the text searched for was not escaped.
+What both have in common (``stored.lists``) the contract suite watches.
 """
 
 import asyncio
