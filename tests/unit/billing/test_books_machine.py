@@ -62,8 +62,8 @@ A, K = AccountKind, TransferKind
 R = TypeVar("R")
 
 FIVE_DOLLARS = 5_000_000
-rates = st.sampled_from([1_000_000, 3_333_333, 7_000_001, 13_999_999, 5_000_000_000])
-"""Per hour: dollars, thirds of them, and one and a bit micro-units a microsecond."""
+rates = st.sampled_from([1_000_000, 3_333_333, 7_000_001, 13_999_999, 5_000_000_000, 9_000_000_007])
+"""Per hour: dollars, thirds of them, and more than one micro-unit a microsecond."""
 
 reserves = st.sampled_from([1, 250_000, 1_000_000])
 
@@ -266,9 +266,18 @@ class BillingMachine(RuleBasedStateMachine):
         machine.runs.append((self.now, None))
 
     @precondition(lambda self: self.living())
-    @rule(data=st.data(), ago=st.just(timedelta(0)) | waits, gone=st.booleans())
-    def a_machine_stops(self, data: st.DataObject, ago: timedelta, gone: bool) -> None:
+    @rule(
+        data=st.data(),
+        ago=st.just(timedelta(0)) | waits,
+        gone=st.booleans(),
+        settled=st.booleans(),
+    )
+    def a_machine_stops(
+        self, data: st.DataObject, ago: timedelta, gone: bool, settled: bool
+    ) -> None:
         """Release it, let its launch fail, or let evidence show that it was broken for a while."""
+        if settled:  # so that what proves bad may be on the ledger already
+            self.time_passes(wait=timedelta(minutes=61), works=["settle"])
         machine = data.draw(st.sampled_from(self.living()))
         at = max(self.now - ago, machine.runs[-1][0]) if machine.running else self.now
         self.run(self._stop(machine, at, void=gone))
