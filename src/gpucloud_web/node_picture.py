@@ -109,7 +109,6 @@ class GpuBox:
     memory: str
     pci: str
     module: str
-    label: str
     holder: str
     model: str
 
@@ -320,7 +319,6 @@ def _boxes(
                 memory=formats.gibibytes(gpu.memory_mib),
                 pci=gpu.pci_address.split(":", 1)[-1].removesuffix(".0").lower(),
                 module=f"m{gpu.module_id}" if gpu.module_id is not None else "",
-                label=f"GPU {gpu.index}: {words}",
                 holder=words,
                 model=gpu.model,
             )
