@@ -35,7 +35,7 @@ test: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Run every test 
 	$(BIN)/pytest tests/unit tests/integration
 
 check: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Lint, types, architecture and unit tests (what a commit must pass)
-	@$(MAKE) --no-print-directory -j2 $(TOGETHER) types lint imports unit
+	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) types lint imports unit
 
 bench: $(STAMPS)/dev $(STAMPS)/editable ## Measure what must stay fast
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done
