@@ -7,7 +7,8 @@ import pytest
 
 from contracts.fleet import FleetContract
 from contracts.ledger import LedgerContract
-from contracts.rows import ListsContract, RowsContract
+from contracts.lists import ListsContract
+from contracts.rows import RowsContract
 from contracts.stores import StoreContract, StoreUnit
 from contracts.transactions import TransactionsContract
 from contracts.work import DueContract

@@ -25,7 +25,9 @@ def upgrade() -> None:
     with as_owner():
         make_functions()
         make_people()
-        make_secrets()
+        make_projects()
+        make_sessions()
+        make_keys()
 
 
 def make_role(role: str) -> None:
@@ -99,6 +101,8 @@ def make_people() -> None:
     """)
     shared_by_all("users")
 
+
+def make_projects() -> None:
     op.execute("""
         CREATE TABLE projects (
             id text COLLATE "C" PRIMARY KEY,
@@ -141,7 +145,7 @@ def make_people() -> None:
     owned_by_tenant("project_members")
 
 
-def make_secrets() -> None:
+def make_sessions() -> None:
     op.execute("""
         CREATE TABLE sessions (
             id text COLLATE "C" PRIMARY KEY,
@@ -168,6 +172,8 @@ def make_secrets() -> None:
     op.execute("CREATE INDEX ON sessions (previous_refresh_hash)")
     owned_by_tenant("sessions")
 
+
+def make_keys() -> None:
     op.execute("""
         CREATE TABLE ssh_keys (
             id text COLLATE "C" PRIMARY KEY,

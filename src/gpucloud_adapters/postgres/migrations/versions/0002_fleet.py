@@ -25,6 +25,7 @@ def upgrade() -> None:
         make_nodes()
         make_capacity()
         make_claims()
+        make_claim_spans()
         make_take_slots()
         make_move_slots()
         make_give_back_slots()
@@ -189,6 +190,8 @@ def make_claims() -> None:
     op.execute("CREATE INDEX ON claims (tenant_id, id)")
     owned_by_tenant("claims")
 
+
+def make_claim_spans() -> None:
     op.execute("""
         CREATE TABLE claim_spans (
             claim_id text NOT NULL REFERENCES claims ON DELETE CASCADE,
@@ -229,11 +232,9 @@ def make_claims() -> None:
 
 
 def make_take_slots() -> None:
-    """All or nothing: what fails here is undone here, with its locks, and says false.
-
-    The capacity row is the node's gate. Whoever waits for it sees afterwards what is really free.
-    Slots are never waited for: an operator who holds one makes the caller lose the race.
-    """
+    # All or nothing: what fails here is undone here, with its locks, and says false. The capacity
+    # row is the node's gate; whoever waited for it sees what is really free. Slots are never
+    # waited for: an operator who holds one makes the caller lose the race.
     op.execute("""
         CREATE FUNCTION take_slots(
             node text, wanted bigint, whole boolean, vcpus bigint, memory_mib bigint,
@@ -254,8 +255,7 @@ def make_take_slots() -> None:
                 free_vcpus = c.free_vcpus - vcpus,
                 free_memory_mib = c.free_memory_mib - memory_mib,
                 version = c.version + 1
-            WHERE c.node_id = node
-                AND c.sellable
+            WHERE c.node_id = node AND c.sellable
                 AND c.free_mask & wanted = wanted
                 AND c.free_vcpus >= vcpus
                 AND c.free_memory_mib >= memory_mib
@@ -264,9 +264,8 @@ def make_take_slots() -> None:
             IF FOUND THEN
                 WITH free AS (
                     SELECT s.id FROM slots AS s
-                    WHERE s.node_id = node
+                    WHERE s.node_id = node AND s.state = 'available'
                         AND (wanted >> s.index::int) & 1 = 1
-                        AND s.state = 'available'
                     FOR UPDATE SKIP LOCKED
                 )
                 UPDATE slots AS s SET state = 'claimed', state_since = at, reason = ''

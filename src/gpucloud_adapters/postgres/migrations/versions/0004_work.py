@@ -13,8 +13,11 @@ OWN_OR_NOBODYS = f"tenant_id IS NULL OR {OWN}"
 def upgrade() -> None:
     with as_owner():
         make_tasks()
+        make_task_records()
         make_allocations()
-        make_records()
+        make_state_changes()
+        make_outbox()
+        make_audit()
 
 
 def make_tasks() -> None:
@@ -50,6 +53,8 @@ def make_tasks() -> None:
     op.execute("CREATE INDEX ON tasks (due_at) WHERE due_at IS NOT NULL AND finished_at IS NULL")
     owned_by_tenant("tasks")
 
+
+def make_task_records() -> None:
     op.execute("""
         CREATE TABLE task_events (
             id text COLLATE "C" PRIMARY KEY,
@@ -129,6 +134,8 @@ def make_allocations() -> None:
     """)
     owned_by_tenant("allocations")
 
+
+def make_state_changes() -> None:
     op.execute("""
         CREATE TABLE state_changes (
             id text COLLATE "C" PRIMARY KEY,
@@ -145,7 +152,7 @@ def make_allocations() -> None:
     owned_by_tenant("state_changes")
 
 
-def make_records() -> None:
+def make_outbox() -> None:
     op.execute("""
         CREATE TABLE stored_responses (
             id text COLLATE "C" PRIMARY KEY,
@@ -173,6 +180,8 @@ def make_records() -> None:
     op.execute("CREATE INDEX ON outbox (id) WHERE published_at IS NULL")
     owned_by_tenant("outbox", app="INSERT", check=OWN_OR_NOBODYS)
 
+
+def make_audit() -> None:
     op.execute("""
         CREATE TABLE audit_rows (
             id text COLLATE "C" PRIMARY KEY,
