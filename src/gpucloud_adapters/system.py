@@ -61,3 +61,7 @@ class SystemSecrets:
 
     def token(self) -> str:
         return secrets.token_urlsafe(32)
+
+    def jitter(self) -> float:
+        """Return a number in [0, 1), so that those who wait do not all come back at once."""
+        return secrets.randbelow(1 << 30) / (1 << 30)

@@ -50,9 +50,7 @@ class TaskQueue:
         async def run_task(task_id: str) -> None:
             await run(TaskId(task_id))
 
-        declare = dramatiq.actor(
-            broker=broker, actor_name="run_task", queue_name=QUEUE
-        )
+        declare = dramatiq.actor(broker=broker, actor_name="run_task", queue_name=QUEUE)
         return cls(declare(run_task))
 
     def send(self, task_id: TaskId) -> None:
