@@ -33,6 +33,7 @@ from gpucloud_core.allocations import (
     launch,
     operations,
     queries,
+    quote,
     release,
     terminal,
 )
@@ -68,7 +69,7 @@ USE_CASES: Final = (
     terminal_tokens.RedeemTerminalToken,
     catalog.ReadCatalog,
     catalog.ListImages,
-    launch.QuoteLaunch,
+    quote.QuoteLaunch,
     launch.LaunchAllocations,
     release.ReleaseAllocation,
     release.CancelAllocation,

@@ -7,7 +7,7 @@ Source: RFC 9457 (problem details), read 2026-11-22.
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -180,7 +180,7 @@ def on_bug(request: _Request, error: Exception) -> Response[object]:
     return _answer(request, problem)
 
 
-HANDLERS: Final = {
+HANDLERS: Final[dict[int | type[Exception], Any]] = {
     DomainError: on_domain_error,
     ValidationException: on_validation,
     HTTPException: on_http_error,

@@ -21,8 +21,10 @@ from gpucloud_core.access.sessions import ResolveActor
 from gpucloud_core.access.sign_in import SignUp
 from gpucloud_core.access.ssh_keys import AddSshKey
 from gpucloud_core.allocations.actions import Provision, Release
+from gpucloud_core.allocations.cleanup import CleanUp
+from gpucloud_core.allocations.drift import Drift
 from gpucloud_core.allocations.endings import ReleaseExpired, ReleaseUnfunded
-from gpucloud_core.allocations.launch import Accepted, LaunchAllocations, Quote, QuoteLaunch
+from gpucloud_core.allocations.launch import Accepted, LaunchAllocations
 from gpucloud_core.allocations.operations import EditKeysOnNode, ForceCleanup
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.queries import (
@@ -33,6 +35,8 @@ from gpucloud_core.allocations.queries import (
     Receipt,
     TaskView,
 )
+from gpucloud_core.allocations.quote import Quote, QuoteLaunch
+from gpucloud_core.allocations.reconcile import ReconcileMoney, ReconcileNode
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.billing.accounts import open_account
@@ -276,6 +280,15 @@ class MemoryCloud:
     async def balance(self, actor: Actor) -> Balance:
         return await ReadBalance(transactions=self.transactions)(actor=actor)
 
+    async def reconcile(self) -> tuple[Drift, ...]:
+        """Compare every node, and all the money, with the rows; return what differed."""
+        node = ReconcileNode(transactions=self.transactions, ids=self.ids, driver=self.driver)
+        money = ReconcileMoney(transactions=self.transactions, ids=self.ids)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            nodes = await unit.nodes.find()
+        found = [drift for row in nodes for drift in await node(row.id)]
+        return (*found, *await money())
+
     async def work(self) -> None:
         """Do everything that is due at this instant."""
         run = self.runner()
@@ -302,7 +315,7 @@ class MemoryCloud:
 
     def runner(self) -> RunTask[AllocationUnit]:
         """Return what a worker runs tasks with."""
-        kinds = (Provision, Release, EditKeysOnNode, ForceCleanup)
+        kinds = (Provision, Release, EditKeysOnNode, ForceCleanup, CleanUp)
         made = [
             kind(transactions=self.transactions, driver=self.driver, ids=self.ids) for kind in kinds
         ]

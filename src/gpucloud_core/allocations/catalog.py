@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
-from gpucloud_core.allocations.launch import placement_request
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.allocations.quote import placement_request
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.catalog.model import OsImage, Sku
 from gpucloud_core.catalog.offers import AVAILABLE_MAX, Offer, offers

@@ -9,12 +9,10 @@ from datetime import datetime
 from typing import Final
 
 from gpucloud_core.access.acting import fact_by
-from gpucloud_core.access.authorize import Action, require
-from gpucloud_core.access.model import Actor, SshKey
+from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.apply import queue
 from gpucloud_core.allocations.batch import reopen
-from gpucloud_core.allocations.checks import Check, LaunchFacts, checks, refusal_of
-from gpucloud_core.allocations.lifecycle import LIVE
+from gpucloud_core.allocations.checks import checks, refusal_of
 from gpucloud_core.allocations.model import (
     Allocation,
     AllocationState,
@@ -23,17 +21,11 @@ from gpucloud_core.allocations.model import (
     StateChange,
 )
 from gpucloud_core.allocations.ports import AllocationUnit
-from gpucloud_core.allocations.request import LaunchRequest, field_errors, machine_name
+from gpucloud_core.allocations.quote import Asked, read_asked
+from gpucloud_core.allocations.request import LaunchRequest, machine_name
 from gpucloud_core.allocations.saga import PROVISION
-from gpucloud_core.billing import holds, meter
-from gpucloud_core.billing.accounts import HoldRequest, lock_account, place_holds, read_books
-from gpucloud_core.billing.balance import hold_amount
-from gpucloud_core.billing.books import Books
-from gpucloud_core.billing.model import Balance, BillingAccount
-from gpucloud_core.catalog.model import OsImage, Sku
-from gpucloud_core.catalog.pools import pool_of
-from gpucloud_core.catalog.prices import price_at, rate_micros_per_hour
-from gpucloud_core.kernel.errors import NotFound, ValidationFailed
+from gpucloud_core.billing.accounts import HoldRequest, lock_account, place_holds
+from gpucloud_core.billing.model import BillingAccount
 from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
 from gpucloud_core.kernel.ids import (
     AllocationId,
@@ -41,15 +33,13 @@ from gpucloud_core.kernel.ids import (
     Ids,
     ImageId,
     ProjectId,
-    SkuId,
     TaskId,
     UserId,
 )
 from gpucloud_core.kernel.unit import Event, Scope, Transactions
-from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.placement.claim import claim_all, preview
 from gpucloud_core.placement.fleet_view import FleetView
-from gpucloud_core.placement.model import Claim, Place, PlacementRequest, Refusal
+from gpucloud_core.placement.model import Claim, Place, Refusal
 from gpucloud_core.work.model import StepStatus, Task, TaskStatus
 
 BATCH: Final = "batch"
@@ -73,177 +63,6 @@ class Accepted:
                 return cls(task_id=TaskId(task_id), allocations=made)
             case _:
                 raise ValueError("not the stored answer of a launch")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
-    """The verdict of a dry run, and what it would cost."""
-
-    checks: tuple[Check, ...]
-    price_micros_per_hour: int
-    hold_micros: int
-    currency: str
-    balance: Balance
-    depletes_at: datetime | None  # after this launch
-    as_of: datetime
-
-    @property
-    def ok(self) -> bool:
-        return all(check.ok for check in self.checks)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """The request with everything it names, read and priced."""
-
-    request: LaunchRequest
-    sku: Sku | None
-    image: OsImage | None
-    keys: tuple[SshKey, ...]
-    rate_micros_per_hour: int  # per machine
-    hold_micros: int  # per machine
-    gpus_held: int
-    books: Books
-    now: datetime
-
-    @property
-    def balance(self) -> Balance:
-        return self.books.balance(self.now)
-
-    def facts(self, refusal: Refusal | None) -> LaunchFacts:
-        count = max(self.request.count, 1)
-        return LaunchFacts(
-            sku=self.sku,
-            image=self.image,
-            keys=self.keys,
-            gpus_held=self.gpus_held,
-            balance=self.balance,
-            rate_micros_per_hour=self.rate_micros_per_hour * count,
-            hold_micros=self.hold_micros * count,
-            refusal=refusal,
-        )
-
-    def placement(self) -> PlacementRequest | None:
-        if self.sku is None or self.request.gpu_count not in self.sku.allowed_gpu_counts:
-            return None
-        return placement_request(self.sku, self.request)
-
-
-def placement_request(sku: Sku, request: LaunchRequest) -> PlacementRequest:
-    """Return what placement is asked for; shares grow with the GPUs."""
-    return PlacementRequest(
-        sku_id=sku.id,
-        pool=pool_of(sku),
-        gpu_count=request.gpu_count,
-        vcpus=sku.vcpus_per_gpu * request.gpu_count,
-        memory_mib=sku.memory_mib_per_gpu * request.gpu_count,
-        count=request.count,
-        spread=request.spread,
-        together=request.together,
-        demand_mix=sku.demand_mix,
-    )
-
-
-async def _read(
-    unit: AllocationUnit,
-    actor: Actor,
-    project_id: ProjectId,
-    request: LaunchRequest,
-    account: BillingAccount,
-) -> _Asked:
-    require(actor, Action.ALLOCATION_LAUNCH, tenant_id=actor.tenant_id, project_id=project_id)
-    if faults := field_errors(request):
-        raise ValidationFailed("Some fields of the launch need another look.", fields=faults)
-    now = await unit.now()
-    sku = await unit.skus.get(request.sku_id)
-    if sku is not None and (not sku.active or request.region not in {None, sku.region}):
-        sku = None
-    image_id = request.image_id or (sku.image_ids[0] if sku and sku.image_ids else "")
-    offered = sku is not None and image_id in sku.image_ids
-    image = await unit.os_images.get(image_id) if offered else None
-    keys = await unit.ssh_keys.find_any("id", list(dict.fromkeys(request.ssh_key_ids)))
-    own = tuple(key for key in keys if key.user_id == actor.user_id and key.deleted_at is None)
-    price = price_at(await unit.prices.find(sku_id=sku.id), now) if sku else None
-    rate = rate_micros_per_hour(price, request.gpu_count) if price else 0
-    live = await unit.allocations.find_any("state", list(LIVE))
-    return _Asked(
-        request=request,
-        sku=sku if price else None,
-        image=image if image and image.active else None,
-        keys=own,
-        rate_micros_per_hour=rate,
-        hold_micros=hold_amount(rate, account.reserve_minutes),
-        gpus_held=sum(row.gpu_count for row in live if row.tenant_id == actor.tenant_id),
-        books=await read_books(unit, account),
-        now=now,
-    )
-
-
-def depletes_after(books: Books, hold: int, rate: int, now: datetime) -> datetime | None:
-    """Return when the balance would be gone if this started now; None if it cannot start."""
-    if rate == 0 or books.why_not(hold, now) is not None:
-        return None
-    tenant_id, imagined = books.account.tenant_id, AllocationId("alc_imagined")
-    after = holds.held(
-        books,
-        hold_id="hld_imagined",
-        allocation_id=imagined,
-        micros=hold,
-        run_on_reserve=False,
-        now=now,
-    )
-    segment = UsageSegment(
-        id="seg_imagined",
-        tenant_id=tenant_id,
-        project_id=ProjectId("prj_imagined"),
-        allocation_id=imagined,
-        sku_id=SkuId("imagined"),
-        gpu_count=1,
-        rate_micros_per_hour=rate,
-        currency=books.account.currency,
-        started_at=now,
-        settled_until=now,
-    )
-    return meter.started(after, segment).run.depletes_at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteLaunch:
-    """The same verdict as a launch, without taking anything."""
-
-    transactions: Transactions[AllocationUnit]
-    fleet: FleetView
-
-    async def __call__(
-        self, *, actor: Actor, project_id: ProjectId, request: LaunchRequest
-    ) -> Quote:
-        """Return every check, the price, the hold, and when the balance would be gone.
-
-        Raises:
-            ValidationFailed: single fields make no sense.
-            Forbidden: the actor may not launch here.
-        """
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            account = await unit.billing_accounts.get(actor.tenant_id)
-            if account is None:
-                raise NotFound("There is no billing account of this tenant.")
-            asked = await _read(unit, actor, project_id, request, account)
-            wanted = asked.placement()
-            refusal = None
-            if wanted is not None:
-                decision = await preview(unit, self.fleet, wanted)
-                refusal = decision if isinstance(decision, Refusal) else None
-        rate = asked.rate_micros_per_hour * request.count
-        hold = asked.hold_micros * request.count
-        return Quote(
-            checks=checks(request, asked.facts(refusal)),
-            price_micros_per_hour=rate,
-            hold_micros=hold,
-            currency=account.currency,
-            balance=asked.balance,
-            depletes_at=depletes_after(asked.books, hold, rate, asked.now),
-            as_of=asked.now,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,13 +93,13 @@ class LaunchAllocations:
             if (known := await replay(unit, idempotency)) is not None:
                 return Accepted.of_json(known)
             account = await lock_account(unit, actor.tenant_id)
-            asked = await _read(unit, actor, project_id, request, account)
+            asked = await read_asked(unit, actor, project_id, request, account)
             claims = await self._take(unit, actor, asked)
             accepted = await self._accept(unit, actor, project_id, asked, account, claims, batch)
             await remember(unit, idempotency, accepted.as_json())
         return accepted
 
-    async def _take(self, unit: AllocationUnit, actor: Actor, asked: _Asked) -> tuple[Claim, ...]:
+    async def _take(self, unit: AllocationUnit, actor: Actor, asked: Asked) -> tuple[Claim, ...]:
         wanted = asked.placement()
         others_fail = refusal_of(checks(asked.request, asked.facts(None))) is not None
         if wanted is None or others_fail:
@@ -317,7 +136,7 @@ class LaunchAllocations:
         unit: AllocationUnit,
         actor: Actor,
         project_id: ProjectId,
-        asked: _Asked,
+        asked: Asked,
         account: BillingAccount,
         claims: Sequence[Claim],
         batch: TaskId | None,
@@ -376,7 +195,7 @@ class LaunchAllocations:
         self,
         actor: Actor,
         project_id: ProjectId,
-        asked: _Asked,
+        asked: Asked,
         claim: Claim,
         number: int,
         task_id: TaskId,

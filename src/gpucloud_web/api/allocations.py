@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gpucloud_core.access.model import Actor
-from gpucloud_core.allocations.launch import Accepted, LaunchAllocations, Quote, QuoteLaunch
+from gpucloud_core.allocations.launch import Accepted, LaunchAllocations
 from gpucloud_core.allocations.lifecycle import STATES_OF, PublicStatus
 from gpucloud_core.allocations.model import EndOfBalance, InboundRule, Network
 from gpucloud_core.allocations.queries import (
@@ -21,6 +21,7 @@ from gpucloud_core.allocations.queries import (
     ReadReceipt,
     Receipt,
 )
+from gpucloud_core.allocations.quote import Quote, QuoteLaunch
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.allocations.request import LaunchRequest

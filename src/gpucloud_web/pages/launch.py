@@ -10,8 +10,9 @@ from litestar.response import Redirect
 
 from gpucloud_core.access.ssh_keys import ListSshKeys
 from gpucloud_core.allocations.catalog import ListImages, ReadCatalog
-from gpucloud_core.allocations.launch import LaunchAllocations, QuoteLaunch
-from gpucloud_core.allocations.launch import Quote as LaunchQuote
+from gpucloud_core.allocations.launch import LaunchAllocations
+from gpucloud_core.allocations.quote import Quote as LaunchQuote
+from gpucloud_core.allocations.quote import QuoteLaunch
 from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.rows import ListQuery

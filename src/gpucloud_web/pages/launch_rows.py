@@ -7,8 +7,8 @@ from typing import Final
 
 from gpucloud_core.access.model import SshKey
 from gpucloud_core.allocations.checks import Check
-from gpucloud_core.allocations.launch import Quote as LaunchQuote
 from gpucloud_core.allocations.model import EndOfBalance
+from gpucloud_core.allocations.quote import Quote as LaunchQuote
 from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.catalog.offers import Offer
 from gpucloud_core.kernel.errors import DomainError
