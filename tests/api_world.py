@@ -6,6 +6,7 @@ from dishka import AsyncContainer, Provider, Scope, from_context, make_async_con
 from litestar import Litestar
 
 from gpucloud_adapters.bootstrap import inside
+from gpucloud_adapters.memory.anchors import MemoryAnchors
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_adapters.memory.node_driver import MemoryShells
 from gpucloud_adapters.memory.passwords import ScryptPasswordHasher
@@ -15,6 +16,7 @@ from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.system import SystemSecrets
 from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.audit.ports import AnchorStore, AuditUnit
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.outbox import RelayUnit
@@ -73,6 +75,14 @@ class InMemory(Provider):
     @provide
     def relay(self, cloud: MemoryCloud) -> Transactions[RelayUnit]:
         return cloud.transactions
+
+    @provide
+    def audit(self, cloud: MemoryCloud) -> Transactions[AuditUnit]:
+        return cloud.transactions
+
+    @provide
+    def anchors(self) -> AnchorStore:
+        return MemoryAnchors()
 
     @provide
     def placement(self, cloud: MemoryCloud) -> Transactions[PlacementUnit]:

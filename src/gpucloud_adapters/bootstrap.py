@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gpucloud_adapters.argon2 import Argon2PasswordHasher
+from gpucloud_adapters.audit_anchors import FileAnchors, anchor_file
 from gpucloud_adapters.credentials import FileCredentials
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
@@ -34,11 +35,15 @@ from gpucloud_core.allocations import (
     operations,
     queries,
     quote,
+    reconcile,
     release,
     terminal,
 )
 from gpucloud_core.allocations.actions import Provision, Release
+from gpucloud_core.allocations.cleanup import CleanUp
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.audit.ports import AnchorStore, AuditUnit
+from gpucloud_core.audit.seal import AnchorAudit, SealAudit
 from gpucloud_core.billing import due, goodwill, payments, webhooks
 from gpucloud_core.billing import queries as billing_queries
 from gpucloud_core.billing.accounts import open_account
@@ -78,6 +83,8 @@ USE_CASES: Final = (
     follow.RetryFailed,
     force.ForceRelease,
     force.ForceCleanAllocation,
+    reconcile.ReconcileNode,
+    reconcile.ReconcileMoney,
     endings.ReleaseExpired,
     endings.ReleaseUnfunded,
     terminal.OpenTerminal,
@@ -101,6 +108,8 @@ USE_CASES: Final = (
     due.MeetDeadline,
     EnrollNode,
     goodwill.GiveGoodwill,
+    SealAudit,
+    AnchorAudit,
 )
 """Use cases made of ports alone; dishka reads their fields."""
 
@@ -148,6 +157,14 @@ class Outside(Provider):
     @provide
     def relay_transactions(self, all_: PostgresTransactions) -> Transactions[RelayUnit]:
         return all_
+
+    @provide
+    def audit_transactions(self, all_: PostgresTransactions) -> Transactions[AuditUnit]:
+        return all_
+
+    @provide
+    def anchors(self, settings: Settings) -> AnchorStore:
+        return FileAnchors(anchor_file(settings.home))
 
     @provide
     def placement_transactions(self, all_: PostgresTransactions) -> Transactions[PlacementUnit]:
@@ -256,7 +273,11 @@ class Inside(Provider):
         release_ = Release(transactions=transactions, driver=driver, ids=ids)
         edit = operations.EditKeysOnNode(transactions=transactions, driver=driver, ids=ids)
         cleanup = operations.ForceCleanup(transactions=transactions, driver=driver, ids=ids)
-        actions: tuple[Actions[AllocationUnit], ...] = (provision, release_, edit, cleanup)
+        stray = CleanUp(transactions=transactions, driver=driver, ids=ids)
+        actions: tuple[Actions[AllocationUnit], ...] = (
+            *(provision, release_, edit, cleanup),
+            stray,
+        )
         return RunTask(
             transactions=transactions,
             ids=ids,

@@ -11,12 +11,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
-from gpucloud_adapters import parts
-from gpucloud_adapters.settings import Settings, SettingsInvalid, UpSettings, database_url
+from gpucloud_adapters import audit_check, parts
+from gpucloud_adapters.audit_anchors import anchor_file
+from gpucloud_adapters.settings import Settings, SettingsInvalid, UpSettings, database_url, home
+from gpucloud_core.kernel.errors import DomainError
 
 _OK: Final = 0
+_BAD: Final = 1
 _MISUSED: Final = 2
 
 
@@ -26,8 +30,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run one command; return the status to exit with."""
-    command = _parser().parse_args(arguments).command
+    asked = _parser().parse_args(arguments)
+    command = asked.command
     try:
+        if command == "audit":
+            return _audit(asked, environment)
         return COMMANDS[command][0](environment)
     except SettingsInvalid as invalid:
         print(f"gpucloud {command} cannot start:", file=sys.stderr)
@@ -52,7 +59,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, summary) in COMMANDS.items():
         commands.add_parser(name, help=summary, description=summary)
+    _add_audit(commands.add_parser("audit", help=_AUDIT, description=_AUDIT))
     return parser
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verify = verbs.add_parser(
+        "verify", help="Name the first row that is not what it was.", description=_AUDIT
+    )
+    export = verbs.add_parser("export", help="Write every row as a line of JSON.")
+    verify.add_argument("--anchors", type=Path, metavar="FILE", help="default: those kept at home")
+    verify.add_argument("--export", type=Path, metavar="FILE", help="verify this, no database")
+    for verb in (verify, export):
+        verb.add_argument("database_url", nargs="?", help="default: DATABASE_URL")
 
 
 def _up(environment: Mapping[str, str]) -> int:
@@ -79,6 +99,22 @@ def _migrate(environment: Mapping[str, str]) -> int:
     return _OK
 
 
+def _audit(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    url = asked.database_url or environment.get("DATABASE_URL") or None
+    try:
+        if asked.verb == "export":
+            audit_check.export(database_url=url, out=sys.stdout)
+            return _OK
+        kept = anchor_file(home(environment))
+        anchors = asked.anchors or (kept if kept.exists() else None)
+        verdict = audit_check.verify(database_url=url, export=asked.export, anchors=anchors)
+    except (DomainError, OSError) as error:
+        print(f"gpucloud audit {asked.verb}: {error}", file=sys.stderr)
+        return _MISUSED
+    print(*audit_check.report(verdict), sep="\n")
+    return _BAD if verdict.fault else _OK
+
+
 def _version(_: Mapping[str, str]) -> int:
     print(f"gpucloud {version('gpucloud')}")
     return _OK
@@ -96,6 +132,8 @@ COMMANDS: Final[dict[str, tuple[Callable[[Mapping[str, str]], int], str]]] = {
     "migrate": (_migrate, "Bring the database to the newest schema."),
     "version": (_version, "Print the version."),
 }
+
+_AUDIT: Final = "Verify or export the audit trail, without the platform running."
 
 if __name__ == "__main__":
     main()

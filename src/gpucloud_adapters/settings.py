@@ -207,6 +207,18 @@ def database_url(environment: Mapping[str, str]) -> Secret:
     return url
 
 
+def home(environment: Mapping[str, str]) -> Path:
+    """Read where keys and anchors lie.
+
+    Raises:
+        SettingsInvalid: it is not a folder's absolute path.
+    """
+    reader = _Reader(environment)
+    folder = reader.home()
+    reader.finish()
+    return folder
+
+
 _NO_PAYMENTS: Final = "without it nobody can pay; `gpucloud up` simulates payments"
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"", "0", "false", "no", "off"})

@@ -16,6 +16,8 @@ from gpucloud_adapters.bootstrap import make_container
 from gpucloud_adapters.settings import Settings
 from gpucloud_core.allocations.endings import ReleaseExpired, ReleaseUnfunded
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.allocations.reconcile import ReconcileMoney, ReconcileNode
+from gpucloud_core.audit.seal import AnchorAudit, SealAudit
 from gpucloud_core.billing.due import MeetDeadline, SettleDue
 from gpucloud_core.billing.webhooks import DueWebhooks, HandleWebhook
 from gpucloud_core.kernel.ids import TaskId, TenantId
@@ -23,6 +25,7 @@ from gpucloud_core.kernel.outbox import RelayUnit
 from gpucloud_core.kernel.unit import Event, Transactions
 from gpucloud_core.work.run import RunTask
 from gpucloud_workers.queue import TaskQueue, make_broker
+from gpucloud_workers.reconcile import ReconcileFleet
 from gpucloud_workers.relay import Relay
 from gpucloud_workers.schedule import Job, keep_all
 from gpucloud_workers.sweep import SweepTasks
@@ -83,9 +86,16 @@ async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...
             await handle_webhook(event_id)
         return len(due)
 
+    reconcile = ReconcileFleet(
+        transactions=await container.get(Transactions[AllocationUnit]),
+        reconcile_node=await container.get(ReconcileNode),
+        reconcile_money=await container.get(ReconcileMoney),
+    )
     settle = await container.get(SettleDue)
     deadlines = await container.get(MeetDeadline)
     expired = await container.get(ReleaseExpired)
+    seal_audit = await container.get(SealAudit)
+    anchor_audit = await container.get(AnchorAudit)
     return (
         Job("relay", timedelta(milliseconds=200), relay),
         Job("sweep_tasks", timedelta(seconds=2), sweep),
@@ -93,6 +103,9 @@ async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...
         Job("deadlines", timedelta(seconds=1), deadlines),
         Job("expired", timedelta(seconds=5), expired),
         Job("settle", timedelta(seconds=10), settle),
+        Job("reconcile", timedelta(seconds=60), reconcile),
+        Job("seal_audit", timedelta(seconds=1), seal_audit),
+        Job("anchor_audit", timedelta(minutes=1), anchor_audit),
     )
 
 

@@ -20,7 +20,11 @@ OF_NO_KIND = {
     "outbox",
     "step_durations",
 }
-OF_NO_FIELD = {("node_capacity", "changed_xid")}
+OF_NO_FIELD = {
+    ("audit_rows", "written"),
+    ("audit_rows", "written_xid"),
+    ("node_capacity", "changed_xid"),
+}
 TYPES = {int: "bigint", bool: "boolean", datetime: "timestamp with time zone"}
 
 

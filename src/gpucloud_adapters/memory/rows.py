@@ -11,6 +11,7 @@ from gpucloud_adapters.memory.database import MemoryDatabase, Table
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_adapters.stored.kinds import (
     ALLOCATIONS,
+    AUDIT_ROWS,
     BILLING_ACCOUNTS,
     CLAIMS,
     ONE_TIME_TOKENS,
@@ -25,8 +26,10 @@ from gpucloud_adapters.stored.lists import ListPlan, plan_list
 from gpucloud_adapters.stored.steps import completed_seconds, usual
 from gpucloud_core.access.model import OneTimeToken
 from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.audit.chain import Seal, Unsealed
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
-from gpucloud_core.kernel.errors import NotFound
+from gpucloud_core.kernel.audit import AuditRow
+from gpucloud_core.kernel.errors import Conflict, NotFound
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, TaskId, TenantId
 from gpucloud_core.kernel.rows import ListQuery, Page
@@ -279,3 +282,29 @@ class MemoryTasks(MemoryRows[Task]):
             known = self.database.step_seconds.setdefault((task.kind, step), {})
             if task.id not in known:
                 self.database.journal.assign(known, task.id, seconds)
+
+
+class MemoryAuditRows(MemoryRows[AuditRow]):
+    """Audit rows: what was recorded stays as it is, and a place in the chain is taken once."""
+
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, AUDIT_ROWS)
+
+    async def unsealed(self, *, limit: int) -> Sequence[Unsealed]:
+        # Rows are kept in the order of their transactions, as units are serial.
+        waiting = self.having(lambda row: row.seq is None)
+        return [Unsealed(row.id, row.content_hash) for row in waiting[:limit]]
+
+    async def seal(self, seals: Sequence[Seal]) -> None:
+        for seal in seals:
+            row = await self.get(seal.id)
+            if row is None or row.seq is not None:
+                raise Conflict("This audit row has its place already.")
+            sealed = replace(row, seq=seal.seq, chain_hash=seal.chain_hash)
+            self.table.replace(sealed)
+
+    async def put(self, row: AuditRow) -> None:
+        raise InvariantError("audit_rows is append-only")
+
+    async def delete(self, key: str) -> None:
+        raise InvariantError("audit_rows is append-only")

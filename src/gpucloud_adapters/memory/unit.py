@@ -13,6 +13,7 @@ from gpucloud_adapters.memory.fleet import MemoryFleet
 from gpucloud_adapters.memory.ledger import MemoryLedger
 from gpucloud_adapters.memory.rows import (
     MemoryAllocations,
+    MemoryAuditRows,
     MemoryBillingAccounts,
     MemoryClaims,
     MemoryOneTimeTokens,
@@ -34,9 +35,10 @@ from gpucloud_core.access.model import (
     User,
 )
 from gpucloud_core.allocations.model import StateChange
+from gpucloud_core.audit.chain import ChainHead
 from gpucloud_core.billing.model import Hold, PaymentSession
 from gpucloud_core.catalog.model import OsImage, Price, Sku
-from gpucloud_core.kernel.audit import AuditRow, audit_row
+from gpucloud_core.kernel.audit import audit_row
 from gpucloud_core.kernel.ids import entity_id, uuid7
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.time import EPOCH, Clock, microseconds_between
@@ -117,8 +119,12 @@ class MemoryUnit:
         return MemoryOutbox(self._database)
 
     @property
-    def audit_rows(self) -> MemoryRows[AuditRow]:
-        return MemoryRows(self._database, self._scope, kinds.AUDIT_ROWS)
+    def audit_rows(self) -> MemoryAuditRows:
+        return MemoryAuditRows(self._database, self._scope)
+
+    @property
+    def audit_chain(self) -> MemoryRows[ChainHead]:
+        return MemoryRows(self._database, self._scope, kinds.AUDIT_CHAIN)
 
     @property
     def tenants(self) -> MemoryRows[Tenant]:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gpucloud_adapters.postgres import due
+from gpucloud_adapters.postgres.audit import AUDIT_ROWS, PostgresAuditRows
 from gpucloud_adapters.postgres.fleet import CLAIMS, PostgresFleet
 from gpucloud_adapters.postgres.ledger import PostgresLedger
 from gpucloud_adapters.postgres.rows import PostgresRows
@@ -35,9 +36,10 @@ from gpucloud_core.access.model import (
     Session as SignIn,
 )
 from gpucloud_core.allocations.model import StateChange
+from gpucloud_core.audit.chain import ChainHead
 from gpucloud_core.billing.model import Hold, PaymentSession
 from gpucloud_core.catalog.model import OsImage, Price, Sku
-from gpucloud_core.kernel.audit import AuditRow, audit_row
+from gpucloud_core.kernel.audit import audit_row
 from gpucloud_core.kernel.ids import entity_id, uuid7
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.time import EPOCH, microseconds_between
@@ -62,13 +64,13 @@ _HOLDS: Final = Statements(kinds.HOLDS)
 _PAYMENTS: Final = Statements(kinds.PAYMENTS)
 _TASK_EVENTS: Final = Statements(kinds.TASK_EVENTS)
 _STATE_CHANGES: Final = Statements(kinds.STATE_CHANGES)
-_AUDIT_ROWS: Final = Statements(kinds.AUDIT_ROWS)
+_AUDIT_CHAIN: Final = Statements(kinds.AUDIT_CHAIN)
 
 _EMIT: Final = text("""
     INSERT INTO outbox (kind, subject, tenant_id, payload)
     VALUES (:kind, :subject, :tenant_id, :payload)
 """).bindparams(bindparam("payload", type_=JSONB))
-_RECORD: Final = insert(_AUDIT_ROWS.mapping.table)
+_RECORD: Final = insert(AUDIT_ROWS.mapping.table)
 _RELAY_TURN: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('outbox', 0))")
 _PENDING: Final = text("""
     SELECT id, kind, subject, tenant_id, payload, created_at FROM outbox
@@ -148,7 +150,7 @@ class PostgresUnit:
         now = self._session.now()
         number = uuid7(microseconds_between(EPOCH, now) // 1000, os.urandom(10))
         row = audit_row(entity_id("aud", number), now, fact)
-        await self._session.change(_RECORD, _AUDIT_ROWS.mapping.encode(row))
+        await self._session.change(_RECORD, AUDIT_ROWS.mapping.encode(row))
 
     @property
     def outbox(self) -> PostgresOutbox:
@@ -157,8 +159,12 @@ class PostgresUnit:
         return PostgresOutbox(self._session)
 
     @property
-    def audit_rows(self) -> PostgresRows[AuditRow]:
-        return PostgresRows(self._session, _AUDIT_ROWS)
+    def audit_rows(self) -> PostgresAuditRows:
+        return PostgresAuditRows(self._session, AUDIT_ROWS)
+
+    @property
+    def audit_chain(self) -> PostgresRows[ChainHead]:
+        return PostgresRows(self._session, _AUDIT_CHAIN)
 
     @property
     def tenants(self) -> PostgresRows[Tenant]:

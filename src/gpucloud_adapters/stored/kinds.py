@@ -22,6 +22,7 @@ from gpucloud_core.access.model import (
     User,
 )
 from gpucloud_core.allocations.model import Allocation, StateChange
+from gpucloud_core.audit.chain import ChainHead
 from gpucloud_core.billing.model import (
     BillingAccount,
     Hold,
@@ -321,9 +322,11 @@ STORED_RESPONSES: Final[Kind[StoredResponse]] = Kind("stored_responses", StoredR
 AUDIT_ROWS: Final[Kind[AuditRow]] = Kind(
     "audit_rows",
     AuditRow,
+    unique=(Unique(("seq",)),),
     sortable=("at", "action"),
     searchable=("action", "target", "actor"),
 )
+AUDIT_CHAIN: Final[Kind[ChainHead]] = Kind("audit_chain", ChainHead, Tenancy.PLATFORM)
 
 KINDS: Final[tuple[Kind[Any], ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Kind)

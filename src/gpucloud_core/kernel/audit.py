@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Final
 
 from gpucloud_core.kernel.ids import ProjectId, TenantId, UserId
 from gpucloud_core.kernel.time import rfc3339
@@ -16,7 +17,11 @@ from gpucloud_core.kernel.unit import AuditFact, Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
-    """One fact as recorded. Append-only; the fields are those of ``AuditFact``."""
+    """One fact as recorded. Append-only; the fields are those of ``AuditFact``.
+
+    Soon after its transaction it is sealed: it takes its place in the chain (``seq``, from 1) and
+    ``chain_hash`` binds it to every row before it. Both are set once.
+    """
 
     id: str
     at: datetime
@@ -33,11 +38,18 @@ class AuditRow:
     user_agent: str
     changes: Mapping[str, Json] = field(default_factory=dict)
     content_hash: str
+    seq: int | None = None
+    chain_hash: str | None = None
+
+
+FACTS: Final = tuple(field.name for field in fields(AuditFact))
+"""The fields of a row that its content hash covers, besides its id and instant."""
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def audit_row(row_id: str, at: datetime, fact: AuditFact) -> AuditRow:
     """Return the row that records ``fact``, with its content hash."""
-    facts = {one.name: getattr(fact, one.name) for one in fields(fact)}
+    facts = {name: getattr(fact, name) for name in FACTS}
     return AuditRow(id=row_id, at=at, **facts, content_hash=content_hash(row_id, at, facts))
 
 
@@ -48,5 +60,4 @@ def content_hash(row_id: str, at: datetime, facts: Mapping[str, Json]) -> str:
     microseconds.
     """
     content = {**facts, "id": row_id, "at": rfc3339(at)}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()
