@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,12 +24,12 @@ from gpucloud_adapters.bootstrap import make_container
 from gpucloud_adapters.credentials import FileCredentials
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.simulated.fleet_file import FILE_NAME, FleetHost, read_fleet
-from gpucloud_core.access.model import Actor, PlatformRole, SessionKind
+from gpucloud_core.access.model import Actor, PlatformRole, SessionKind, SshKey
 from gpucloud_core.access.projects import ReadMe
 from gpucloud_core.access.session_life import Client
 from gpucloud_core.access.sessions import ResolveActor, SignOut
-from gpucloud_core.access.sign_in import SignUp
-from gpucloud_core.access.ssh_keys import AddSshKey
+from gpucloud_core.access.sign_in import SignedIn, SignIn, SignUp, UsernameTaken
+from gpucloud_core.access.ssh_keys import AddSshKey, ListSshKeys
 from gpucloud_core.allocations.launch import LaunchAllocations
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.request import LaunchRequest
@@ -142,12 +142,15 @@ class Demo:
         await self._catalog()
         for host in read_fleet(self.home / FILE_NAME):
             await self._enroll(host)
-        known = self._kept()
+        known, done = self._kept()
         for persona in PERSONAS:
-            if persona.username not in known:
-                known[persona.username] = secrets.token_urlsafe(12)
-                await self._arrive(persona, known[persona.username])
-        self._keep(known)
+            if persona.username in done:
+                continue
+            password = known.setdefault(persona.username, secrets.token_urlsafe(12))
+            self._keep(known, done)  # before it is used: a run that is killed here goes on
+            await self._arrive(persona, password)
+            done.append(persona.username)
+            self._keep(known, done)
 
     async def _catalog(self) -> None:
         transactions = await self.container.get(Transactions[AllocationUnit])
@@ -183,10 +186,7 @@ class Demo:
         )
 
     async def _arrive(self, persona: Persona, password: str) -> None:
-        sign_up = await self.container.get(SignUp)
-        made = await sign_up(
-            username=persona.username, password=password, kind=SessionKind.API, client=HERE
-        )
+        made = await self._sign_in(persona, password)
         resolve = await self.container.get(ResolveActor)
         token = made.tokens.access_token
         actor = await resolve(token=token, kind=SessionKind.API, client=HERE)
@@ -194,6 +194,17 @@ class Demo:
         await self._fund(persona, actor)
         await self._run(persona, actor)
         await (await self.container.get(SignOut))(actor=actor)
+
+    async def _sign_in(self, persona: Persona, password: str) -> SignedIn:
+        """Sign up, or in if a run that was killed did so before."""
+        try:
+            return await (await self.container.get(SignUp))(
+                username=persona.username, password=password, kind=SessionKind.API, client=HERE
+            )
+        except UsernameTaken:
+            return await (await self.container.get(SignIn))(
+                username=persona.username, password=password, kind=SessionKind.API, client=HERE
+            )
 
     async def _promote(self, persona: Persona, actor: Actor) -> None:
         if persona.role is PlatformRole.USER or actor.user_id is None:
@@ -221,9 +232,7 @@ class Demo:
     async def _run(self, persona: Persona, actor: Actor) -> None:
         if not persona.runs:
             return
-        add = await self.container.get(AddSshKey)
-        public = self._key_of(persona)
-        key = await add(actor=actor, name=f"{persona.username}-demo", public_key=public)
+        key = await self._key(persona, actor)
         me = await (await self.container.get(ReadMe))(actor=actor)
         launch = await self.container.get(LaunchAllocations)
         for name, gpus in persona.runs:
@@ -231,7 +240,19 @@ class Demo:
                 actor=actor,
                 project_id=me.projects[0].project.id,
                 request=LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=(key.id,), name=name),
+                idempotency=IdempotencyKey.of(
+                    tenant_id=actor.tenant_id, route="demo", key=name, body=b""
+                ),
             )
+
+    async def _key(self, persona: Persona, actor: Actor) -> SshKey:
+        """Return the persona's first key, made unless a run that was killed made it before."""
+        known = await (await self.container.get(ListSshKeys))(actor=actor)
+        if known.items:
+            return known.items[-1]
+        add = await self.container.get(AddSshKey)
+        name = f"{persona.username}-demo"
+        return await add(actor=actor, name=name, public_key=self._key_of(persona))
 
     def _key_of(self, persona: Persona) -> str:
         """Make a key pair; the private half is kept only where somebody may want to use it."""
@@ -242,21 +263,22 @@ class Demo:
             )
         return pair.export_public_key().decode()
 
-    def _kept(self) -> dict[str, str]:
+    def _kept(self) -> tuple[dict[str, str], list[str]]:
+        """Return the passwords made so far, and who has arrived with all they bring."""
         path = self.home / "demo.json"
         if not path.exists():
-            return {}
+            return {}, []
         document = json.loads(path.read_text(encoding="utf-8"))
-        return {row["username"]: row["password"] for row in document["all"]}
+        return {row["username"]: row["password"] for row in document["all"]}, document["done"]
 
-    def _keep(self, passwords: Mapping[str, str]) -> None:
+    def _keep(self, passwords: Mapping[str, str], done: Sequence[str]) -> None:
         shown = [
             {"username": p.username, "password": passwords[p.username], "note": p.note}
             for p in PERSONAS
-            if p.shown
+            if p.shown and p.username in passwords
         ]
         everyone = [{"username": name, "password": word} for name, word in passwords.items()]
-        document = {"sign_ins": shown, "all": everyone}
+        document = {"sign_ins": shown, "all": everyone, "done": list(done)}
         _write_private(self.home / "demo.json", json.dumps(document, indent=1) + "\n")
 
 

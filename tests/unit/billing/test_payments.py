@@ -229,7 +229,7 @@ class TestOpenPortal:
 
 
 class TestTable:
-    @pytest.mark.parametrize("state", set(PaymentState) - {PaymentState.COMPLETED})
+    @pytest.mark.parametrize("state", sorted(set(PaymentState) - {PaymentState.COMPLETED}))
     def test_can_still_be_paid_from_everywhere(self, state: PaymentState) -> None:
         decision = PAYMENT_SESSION.decide(state, PaymentEvent.PAY, Facts())
 
