@@ -2,7 +2,7 @@
 # The first process of a test node: furnishes namespaces that are already its own, then becomes
 # the node's SSH server. Everything it makes lies in them and ends with them.
 #
-#   node_init.sh FOLDER NETWORK GPUS      for example: node_init.sh /tmp/x 10.213.7 4
+#   node_init.sh FOLDER NETWORK GPUS      for example: node_init.sh /tmp/node-7 10.213.7 4
 #
 # FOLDER holds what the world laid out (configuration, keys, the program) and keeps the node's
 # state. NETWORK is the first three numbers of the node's /24: the node is .1, the world is .254.

@@ -46,7 +46,7 @@ class HostKeyChanged(DomainError):
 
 
 class NodeDriver(Protocol):
-    """Makes slices on nodes, and proves what is there. tests/contracts/node_driver.py says it in code.
+    """Makes slices on nodes, and proves what is there; tests/contracts/node_driver.py says it too.
 
     Every call may be repeated: doing what is done already succeeds, releasing what is gone
     succeeds. A call that raises ``NodeUnreachable`` may or may not have done its work; read back.
