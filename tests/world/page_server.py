@@ -1,0 +1,99 @@
+"""The web application over a cloud in memory, on a loopback port: for browsers, in a second."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from api_world import memory_app
+from embedded_servers import free_port
+from gpucloud_adapters.memory.cloud import SKU, MemoryCloud
+from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.request import LaunchRequest
+from gpucloud_core.kernel.ids import AllocationId, TaskId
+from gpucloud_core.kernel.unit import Scope
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada"
+START_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageServer:
+    """Where it answers, and a cloud with something in every state worth a picture."""
+
+    url: str
+    cloud: MemoryCloud
+    ada: Actor
+    active: AllocationId
+    released: AllocationId
+    task: TaskId
+
+    async def launch(self, name: str, gpus: int = 1) -> AllocationId:
+        async with self.cloud.transactions.begin(_scope(self.ada)) as unit:
+            (key,) = await unit.ssh_keys.find(user_id=self.ada.user_id)
+        request = LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=(key.id,), name=name)
+        accepted = await self.cloud.launch(self.ada, request)
+        return accepted.allocations[0][0]
+
+
+def _scope(actor: Actor) -> Scope:
+    return Scope.tenant(actor.tenant_id)
+
+
+async def populated() -> tuple[MemoryCloud, Actor, AllocationId, AllocationId, TaskId]:
+    """Return a cloud whose tenant Ada has one workload active, one released, one on its way."""
+    cloud = await MemoryCloud.found(nodes=2, start=datetime.now(UTC) - timedelta(hours=5))
+    ada = await cloud.sign_up("ada")
+    key = await cloud.add_key(ada, KEY)
+    await cloud.give(ada, 500_000_000)
+
+    async def launch(name: str, gpus: int) -> tuple[AllocationId, TaskId]:
+        request = LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=(key.id,), name=name)
+        accepted = await cloud.launch(ada, request)
+        return accepted.allocations[0][0], accepted.task_id
+
+    active, _ = await launch("sft-llama-70b", 4)
+    released, _ = await launch("rlhf-sweep-02", 2)
+    await cloud.pass_time(timedelta(hours=4))
+    await cloud.release(ada, released)
+    await cloud.pass_time(timedelta(minutes=59))
+    _, task = await launch("eval-nightly", 1)
+    return cloud, ada, active, released, task
+
+
+@asynccontextmanager
+async def page_server() -> AsyncIterator[PageServer]:
+    """Serve a populated cloud until the block ends."""
+    cloud, ada, active, released, task = await populated()
+    port = free_port()
+    server = Server(memory_app(cloud), address="127.0.0.1", port=port, interface=Interfaces.ASGI)
+    serving = asyncio.create_task(server.serve())
+    try:
+        await _answers(port)
+        yield PageServer(
+            url=f"http://127.0.0.1:{port}",
+            cloud=cloud,
+            ada=ada,
+            active=active,
+            released=released,
+            task=task,
+        )
+    finally:
+        server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
+        await serving
+
+
+async def _answers(port: int) -> None:
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
