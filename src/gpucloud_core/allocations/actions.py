@@ -7,6 +7,7 @@ and leaves what its success means to the transaction that completes it.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from gpucloud_core.allocations import faults, reasons
@@ -71,8 +72,11 @@ class OnNode:
         )
         await unit.allocations.put(replace(allocation, keys=keys))
 
-    async def _wipe(self, task: Task) -> str:
-        """Wipe, check the proof against this claim, and return it as JSON."""
+    async def _wipe(self, task: Task, *, not_before: datetime | None = None) -> str:
+        """Wipe, check the proof against this claim, and return it as JSON.
+
+        The proof may not be older than ``not_before``, or than the claim's own end.
+        """
         placed = await self._place(task)
         allocation = placed.allocation
         async with faults.WIPE:
@@ -81,7 +85,7 @@ class OnNode:
             evidence,
             claim_id=allocation.claim_id,
             gpu_count=allocation.gpu_count,
-            not_before=allocation.release_requested_at or allocation.requested_at,
+            not_before=not_before or allocation.release_requested_at or allocation.requested_at,
         )
         if objection is not None:
             raise WipeUnproven(f"The wipe is not proven: {objection}.")

@@ -61,3 +61,9 @@ PROBE: Final = outside(
     before="Nothing is left; the capacity is fenced.",
     after="The devices are clean and well; the capacity is still fenced.",
 )
+LOOK: Final = outside(
+    "reconcile",
+    "look",
+    before="The rows were read once; the node was asked nothing yet.",
+    after="The node has said what it has; nobody has compared it with the rows.",
+)

@@ -118,4 +118,38 @@ EDIT_KEYS: Final = Saga(
     ),
 )
 
-SAGAS: Final = {saga.kind: saga for saga in (PROVISION, RELEASE, FORCE_CLEANUP, EDIT_KEYS)}
+CLEAN_UP: Final = Saga(
+    kind="clean_up",
+    title="Clean up a stray machine",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="cut_off",
+            title="Cut off access",
+            usual=timedelta(seconds=1),
+            timeout=timedelta(seconds=30),
+        ),
+        StepPlan(
+            key="remove",
+            title="Remove the slice",
+            usual=timedelta(seconds=2),
+            timeout=timedelta(seconds=60),
+        ),
+        StepPlan(
+            key="wipe",
+            title="Wipe",
+            usual=timedelta(seconds=5),
+            timeout=timedelta(seconds=300),
+        ),
+        StepPlan(
+            key="verify_clean",
+            title="Prove that nothing is left",
+            usual=timedelta(seconds=2),
+            timeout=timedelta(seconds=60),
+        ),
+    ),
+)
+
+SAGAS: Final = {
+    saga.kind: saga for saga in (PROVISION, RELEASE, FORCE_CLEANUP, EDIT_KEYS, CLEAN_UP)
+}

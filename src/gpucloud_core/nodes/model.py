@@ -107,7 +107,7 @@ class Node:
     simulated: bool = False
     shared_kernel: bool = False  # several tenants on one container node at a time
     reachable: bool | None = None  # last probe; None before the first
-    probed_at: datetime | None = None
+    probed_at: datetime | None = None  # last read in full; what was active then was seen to run
     probe_error: str = ""
     created_at: datetime
     version: int = 0
