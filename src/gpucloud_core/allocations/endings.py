@@ -10,7 +10,7 @@ from gpucloud_core.allocations.apply import Cause
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.release import begin_release
-from gpucloud_core.billing.accounts import end_of_balance, lock_account
+from gpucloud_core.billing.accounts import end_of_balance, end_segment, lock_account
 from gpucloud_core.kernel.ids import AllocationId, Ids, TenantId
 from gpucloud_core.kernel.unit import AuditFact, Scope, Transactions
 
@@ -76,6 +76,9 @@ class ReleaseUnfunded:
             account = await lock_account(unit, tenant_id)
             now = await unit.now()
             plan = await end_of_balance(unit, account, now)
+            # All meters first: a reserve that is returned must not pay for what ended with it.
+            for allocation_id, paid_until in sorted(plan.items()):
+                await end_segment(unit, account, allocation_id, paid_until)
             done = 0
             for allocation_id in sorted(plan):
                 allocation = await unit.allocations.lock(allocation_id)
