@@ -285,6 +285,18 @@ class NodeDriverContract(WithRig):
 
         assert await rig.driver.list_ours(rig.access) == ()
 
+    async def test_does_not_make_what_was_released_before_it_was_made(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.release(rig.access, spec.claim_id)
+        await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)
+
+        for held_up in (spec, replace(spec, generation=2)):
+            with pytest.raises(NodeRefused, match="stale_generation"):
+                await rig.driver.provision(rig.access, held_up)
+
+        assert await rig.driver.list_ours(rig.access) == ()
+        assert await rig.driver.verify_clean(rig.access, spec.claim_id, spec.gpu_uuids) == ()
+
     async def test_fences_a_gpu_until_it_is_wiped(self, rig: NodeRig) -> None:
         first, second = rig.spec(0), rig.spec(0)
         await rig.driver.provision(rig.access, first)

@@ -170,7 +170,7 @@ class MemoryNodeDriver:
 
     async def release(self, access: NodeAccess, claim_id: ClaimId) -> None:
         with self._call(access, wire.RELEASE.verb) as call:
-            call.holdings = rules.release(call.holdings, _claim(claim_id))
+            call.holdings = rules.release(call.holdings, _claim(claim_id), now=call.now)
 
     async def wipe(
         self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]

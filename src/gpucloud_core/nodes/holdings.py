@@ -69,9 +69,14 @@ class HeldSlice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """Everything a node knows of ours, by claim. A value: verbs return a new one."""
+    """Everything a node knows of ours, by claim. A value: verbs return a new one.
+
+    ``never_made`` are claims that were released before anything was made of them, and when: an
+    order to make them that was held up on its way comes too late.
+    """
 
     records: Mapping[ClaimId, HeldSlice] = field(default_factory=dict)
+    never_made: Mapping[ClaimId, datetime] = field(default_factory=dict)
 
     @property
     def slices(self) -> Mapping[ClaimId, HeldSlice]:
@@ -79,7 +84,7 @@ class Holdings:
         return {claim_id: held for claim_id, held in self.records.items() if held.exists}
 
     def put(self, held: HeldSlice) -> "Holdings":
-        return Holdings(records={**self.records, held.spec.claim_id: held})
+        return replace(self, records={**self.records, held.spec.claim_id: held})
 
 
 def provision(
@@ -95,6 +100,8 @@ def provision(
             spec_changed or cut_off.
     """
     known = holdings.records.get(spec.claim_id)
+    if spec.claim_id in holdings.never_made:
+        raise Refused("stale_generation", "This claim was released before it was made.")
     if known and known.exists:
         return holdings.put(_again(known, spec))
     if known and spec.generation <= known.spec.generation:
@@ -150,8 +157,14 @@ def cut_off(holdings: Holdings, claim_id: ClaimId) -> Holdings:
     return holdings.put(replace(held, stage=Stage.CUT_OFF)) if held else holdings
 
 
-def release(holdings: Holdings, claim_id: ClaimId) -> Holdings:
-    """Return the holdings without the slice but with what it leaves behind; absent is fine."""
+def release(holdings: Holdings, claim_id: ClaimId, *, now: datetime) -> Holdings:
+    """Return the holdings without the slice but with what it leaves behind.
+
+    Absent is fine; but what was never made is remembered, so that it never will be.
+    """
+    if claim_id not in holdings.records:
+        never_made = {claim_id: now, **holdings.never_made}
+        return _forget_old(replace(holdings, never_made=never_made), now)
     held = holdings.slices.get(claim_id)
     return holdings.put(replace(held, stage=Stage.RELEASED, keys=())) if held else holdings
 
@@ -193,7 +206,10 @@ def _forget_old(holdings: Holdings, now: datetime) -> Holdings:
             claim_id: held
             for claim_id, held in holdings.records.items()
             if held.stage is not Stage.WIPED or now - held.since < REMEMBERED
-        }
+        },
+        never_made={
+            claim_id: at for claim_id, at in holdings.never_made.items() if now - at < REMEMBERED
+        },
     )
 
 

@@ -56,7 +56,7 @@ class TestProvision:
         assert refusal(holdings, a_spec(generation=9)) == "cut_off"
 
     def test_does_not_bring_back_what_was_released(self) -> None:
-        holdings = rules.release(made(a_spec()), claim(1))
+        holdings = rules.release(made(a_spec()), claim(1), now=NOON)
 
         assert refusal(holdings, a_spec()) == "stale_generation"
         assert refusal(holdings, a_spec(generation=2)) == "not_wiped"
@@ -95,7 +95,7 @@ class TestWipe:
         assert refused.value.code == "gpu_in_use"
 
     def test_brings_the_same_proof_again(self) -> None:
-        holdings = rules.release(made(a_spec()), claim(1))
+        holdings = rules.release(made(a_spec()), claim(1), now=NOON)
         uuids = a_spec().gpu_uuids
 
         holdings, proof = rules.wipe(holdings, NODE, claim(1), uuids, method="m", now=NOON)
@@ -109,7 +109,7 @@ class TestWipe:
         assert rules.found(holdings, NODE, claim(1), uuids) == ()
 
     def test_of_some_gpus_leaves_the_others_dirty(self) -> None:
-        holdings = rules.release(made(a_spec()), claim(1))
+        holdings = rules.release(made(a_spec()), claim(1), now=NOON)
         some = a_spec().gpu_uuids[:1]
 
         holdings, _ = rules.wipe(holdings, NODE, claim(1), some, method="m", now=NOON)
@@ -117,7 +117,7 @@ class TestWipe:
         assert rules.found(holdings, NODE, claim(1), a_spec().gpu_uuids)
 
     def test_is_not_clean_when_a_gpu_is_gone(self) -> None:
-        holdings = rules.release(made(a_spec()), claim(1))
+        holdings = rules.release(made(a_spec()), claim(1), now=NOON)
         smaller = replace(NODE, gpus=NODE.gpus[:3])
 
         after, proof = rules.wipe(
@@ -129,15 +129,18 @@ class TestWipe:
         assert rules.found(after, NODE, claim(1), a_spec().gpu_uuids)
 
     def test_forgets_what_was_wiped_long_ago(self) -> None:
-        holdings = rules.release(made(a_spec(1)), claim(1))
+        holdings = rules.release(made(a_spec(1)), claim(1), now=NOON)
         uuids = a_spec().gpu_uuids
         holdings, _ = rules.wipe(holdings, NODE, claim(1), uuids, method="m", now=NOON)
         later = NOON + REMEMBERED
-        holdings = rules.release(rules.provision(holdings, NODE, a_spec(2), now=later), claim(2))
+        holdings = rules.release(holdings, claim(3), now=NOON)
+        holdings = rules.provision(holdings, NODE, a_spec(2), now=later)
+        holdings = rules.release(holdings, claim(2), now=later)
 
         holdings, _ = rules.wipe(holdings, NODE, claim(2), uuids, method="m", now=later)
 
         assert set(holdings.records) == {claim(2)}
+        assert holdings.never_made == {}
 
 
 class TestSetKeys:
@@ -170,6 +173,7 @@ class NodeMachine(RuleBasedStateMachine):
         self.running: set[ClaimId] = set()
         self.dirty: dict[str, ClaimId] = {}
         self.newest: dict[ClaimId, int] = {}
+        self.released: set[ClaimId] = set()
 
     @rule(number=numbers, first=st.integers(0, 2), generation=st.integers(1, 3))
     def provision(self, number: int, first: int, generation: int) -> None:
@@ -179,6 +183,8 @@ class NodeMachine(RuleBasedStateMachine):
         except Refused:
             return
         assert generation >= self.newest.get(spec.claim_id, 0), "a stale worker got through"
+        was_made = spec.claim_id in self.newest
+        assert was_made or spec.claim_id not in self.released, "it was made after its release"
         for uuid in spec.gpu_uuids:
             assert self.dirty.get(uuid, spec.claim_id) == spec.claim_id, (
                 "a dirty GPU was given away"
@@ -195,8 +201,9 @@ class NodeMachine(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def release(self, number: int) -> None:
-        self.holdings = rules.release(self.holdings, claim(number))
+        self.holdings = rules.release(self.holdings, claim(number), now=NOON)
         self.running.discard(claim(number))
+        self.released.add(claim(number))
 
     @rule(number=numbers, uuids=st.sets(st.sampled_from([gpu.uuid for gpu in NODE.gpus[:4]])))
     def wipe(self, number: int, uuids: set[str]) -> None:

@@ -13,7 +13,7 @@ from gpucloud_adapters.simulated.host.identity import write_private
 from gpucloud_core.kernel.time import rfc3339
 from gpucloud_core.nodes.holdings import HeldSlice, Holdings, Stage
 from gpucloud_core.nodes.wire import PROVISION, WIPE
-from gpucloud_core.nodes.wire_values import key_line
+from gpucloud_core.nodes.wire_values import claim_id, key_line
 
 _VERSION: Final = 1
 
@@ -45,7 +45,13 @@ class HoldingsFile:
             )
             for row in document["records"]
         ]
-        return Holdings(records={held.spec.claim_id: held for held in records})
+        never_made = document.get("never_made", {})  # absent in files from before it was kept
+        return Holdings(
+            records={held.spec.claim_id: held for held in records},
+            never_made={
+                claim_id(name): datetime.fromisoformat(at) for name, at in never_made.items()
+            },
+        )
 
     def save(self, holdings: Holdings) -> None:
         """Write ``holdings``; when this returns they survive a crash."""
@@ -61,5 +67,6 @@ class HoldingsFile:
                 }
                 for held in holdings.records.values()
             ],
+            "never_made": {name: rfc3339(at) for name, at in holdings.never_made.items()},
         }
         write_private(self._path, json.dumps(document, indent=1).encode() + b"\n")

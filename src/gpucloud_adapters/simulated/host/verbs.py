@@ -108,7 +108,7 @@ def _cut_off(before: Before, request: wire.ClaimRequest) -> tuple[Holdings, wire
 
 
 def _release(before: Before, request: wire.ClaimRequest) -> tuple[Holdings, wire.Nothing]:
-    return rules.release(before.holdings, request.claim_id), wire.Nothing()
+    return rules.release(before.holdings, request.claim_id, now=before.now), wire.Nothing()
 
 
 def _wipe(before: Before, request: wire.GpusRequest) -> tuple[Holdings, WipeEvidence]:

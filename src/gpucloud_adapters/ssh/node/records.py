@@ -55,6 +55,10 @@ class Records:
     def _folder(self) -> Path:
         return self.config.state_dir / "claims"
 
+    @property
+    def _never_made(self) -> Path:
+        return self.config.state_dir / "never-made"
+
     @contextmanager
     def locked(self, claim_id: ClaimId) -> Iterator[None]:
         """Hold the claim against other runs of this program.
@@ -123,6 +127,15 @@ class Records:
         claims = sorted(path.stem for path in self._folder.glob("clm_*.json"))
         return tuple(record for claim in claims if (record := self.get(ClaimId(claim))))
 
+    def note_never_made(self, claim_id: ClaimId) -> None:
+        """Remember that a claim was released before anything was made of it."""
+        make_folder(self._never_made, 0o700)
+        write_whole(self._never_made / claim_id, b"", 0o600)
+
+    def was_never_made(self, claim_id: ClaimId) -> bool:
+        """Tell whether the claim was released before it was made: an order for it is too late."""
+        return (self._never_made / claim_id).exists()
+
     def holding(self) -> tuple[Record, ...]:
         """Return the claims that still hold devices, an address and ids: all but the wiped."""
         return tuple(record for record in self.all() if record.stage is not Stage.WIPED)
@@ -133,13 +146,17 @@ class Records:
         return next(number for number in range(_ID_RANGES) if number not in taken)
 
     def forget_old(self) -> None:
-        """Drop the records, and the locks, of what was wiped long ago."""
+        """Drop the records, and the locks, of what was wiped or never made long ago."""
         before = time.time() - REMEMBERED_SECONDS
         for path in self._folder.glob("clm_*.json"):
             record = self.get(ClaimId(path.stem))
             if record and record.stage is Stage.WIPED and path.stat().st_mtime < before:
                 path.unlink()
                 (self.config.state_dir / "locks" / path.stem).unlink(missing_ok=True)
+        for path in self._never_made.glob("clm_*"):
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+                (self.config.state_dir / "locks" / path.name).unlink(missing_ok=True)
 
 
 def _record(document: Mapping[str, object]) -> Record:

@@ -83,6 +83,8 @@ def _admit(config: Config, records: Records, spec: SliceSpec) -> Record:
         Refused: an old generation, a claim that has ended, or something that another holds.
     """
     with records.admission():
+        if records.was_never_made(spec.claim_id):
+            raise Refused("stale_generation", "This claim was released before it was made.")
         known = records.get(spec.claim_id)
         if known is None or known.stage in (Stage.RELEASED, Stage.WIPED):
             if known and spec.generation <= known.spec.generation:
@@ -195,13 +197,18 @@ def cut_off(config: Config, asked: wire.ClaimRequest) -> wire.Nothing:
 
 
 def release(config: Config, asked: wire.ClaimRequest) -> wire.Nothing:
-    """Remove the slice but for its disk, which only ``wipe`` removes."""
+    """Remove the slice but for its disk, which only ``wipe`` removes.
+
+    Of a claim that was never made it is remembered, for an order to make it that comes too late.
+    """
     names = Names(config, asked.claim_id)
     records = Records(config)
     with records.locked(asked.claim_id):
         record = records.get(asked.claim_id)
         if record and record.stage in (Stage.MADE, Stage.CUT_OFF):
             records.put(replace(record, stage=Stage.RELEASED))
+        elif record is None:
+            records.note_never_made(asked.claim_id)
         _remove(names)
     return wire.Nothing()
 
