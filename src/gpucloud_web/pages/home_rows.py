@@ -118,7 +118,7 @@ def _kpis(
         runway = Kpi(
             label="Runway",
             value=formats.span(now, balance.depletes_at),
-            note=f"zero on {at} · {free} available",
+            note=f"zero on {at} · {free} free",
             tone=tone,
             icon=look.icon if tone else "",
             href="/billing",
