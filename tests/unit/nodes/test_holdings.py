@@ -1,7 +1,8 @@
 """What a node holds, under any order of verbs.
 
 Seen to fail when ``_check_free`` looked only at slices that exist: a GPU that was released and
-not yet wiped went to the next customer.
+not yet wiped went to the next customer. And when a claim released before it was made was not
+remembered: an order held up on its way made a slice that nobody knew.
 """
 
 from dataclasses import replace
