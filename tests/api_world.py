@@ -23,6 +23,7 @@ from gpucloud_core.kernel.outbox import RelayUnit
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.ports import NodeDriver, Shells
+from gpucloud_core.notices.ports import NoticeUnit
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
 from gpucloud_web.app import build
@@ -78,6 +79,10 @@ class InMemory(Provider):
 
     @provide
     def audit(self, cloud: MemoryCloud) -> Transactions[AuditUnit]:
+        return cloud.transactions
+
+    @provide
+    def notices(self, cloud: MemoryCloud) -> Transactions[NoticeUnit]:
         return cloud.transactions
 
     @provide

@@ -53,6 +53,10 @@ from gpucloud_core.kernel.outbox import RelayUnit
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.ports import NodeDriver, Shells
+from gpucloud_core.notices import attention, inbox
+from gpucloud_core.notices.overdue import SweepAttention
+from gpucloud_core.notices.ports import NoticeUnit
+from gpucloud_core.notices.tell import TellPeople
 from gpucloud_core.placement.enroll import EnrollNode
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
@@ -110,6 +114,14 @@ USE_CASES: Final = (
     goodwill.GiveGoodwill,
     SealAudit,
     AnchorAudit,
+    TellPeople,
+    SweepAttention,
+    inbox.ListInbox,
+    inbox.CountUnread,
+    inbox.MarkRead,
+    attention.ListAttention,
+    attention.AcknowledgeAttention,
+    attention.SnoozeAttention,
 )
 """Use cases made of ports alone; dishka reads their fields."""
 
@@ -160,6 +172,10 @@ class Outside(Provider):
 
     @provide
     def audit_transactions(self, all_: PostgresTransactions) -> Transactions[AuditUnit]:
+        return all_
+
+    @provide
+    def notice_transactions(self, all_: PostgresTransactions) -> Transactions[NoticeUnit]:
         return all_
 
     @provide

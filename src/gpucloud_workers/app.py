@@ -23,6 +23,8 @@ from gpucloud_core.billing.webhooks import DueWebhooks, HandleWebhook
 from gpucloud_core.kernel.ids import TaskId, TenantId
 from gpucloud_core.kernel.outbox import RelayUnit
 from gpucloud_core.kernel.unit import Event, Transactions
+from gpucloud_core.notices.overdue import SweepAttention
+from gpucloud_core.notices.tell import TellPeople
 from gpucloud_core.work.run import RunTask
 from gpucloud_workers.queue import TaskQueue, make_broker
 from gpucloud_workers.reconcile import ReconcileFleet
@@ -63,9 +65,6 @@ async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...
     async def payment(event: Event) -> None:
         await handle_webhook(event.subject)
 
-    async def everyone(_: Event) -> None:
-        """Live pages poll; nobody else listens yet."""
-
     relay = Relay(
         transactions=await container.get(Transactions[RelayUnit]),
         consumers={
@@ -73,7 +72,7 @@ async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...
             "billing.depleted": end_of_balance,
             "payment.event_received": payment,
         },
-        everyone=everyone,
+        keepers=(await container.get(TellPeople),),
     )
     sweep = SweepTasks(
         transactions=await container.get(Transactions[AllocationUnit]), send=queue.send
@@ -96,6 +95,12 @@ async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...
     expired = await container.get(ReleaseExpired)
     seal_audit = await container.get(SealAudit)
     anchor_audit = await container.get(AnchorAudit)
+    sweep_attention = await container.get(SweepAttention)
+
+    async def attention() -> int:
+        await sweep_attention()
+        return 0
+
     return (
         Job("relay", timedelta(milliseconds=200), relay),
         Job("sweep_tasks", timedelta(seconds=2), sweep),
@@ -106,6 +111,7 @@ async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...
         Job("reconcile", timedelta(seconds=60), reconcile),
         Job("seal_audit", timedelta(seconds=1), seal_audit),
         Job("anchor_audit", timedelta(minutes=1), anchor_audit),
+        Job("attention", timedelta(seconds=30), attention),
     )
 
 

@@ -44,6 +44,7 @@ from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.time import EPOCH, Clock, microseconds_between
 from gpucloud_core.kernel.unit import AuditFact, Event, Scope
 from gpucloud_core.nodes.model import Node, Slot
+from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.work.model import TaskEvent
 
 
@@ -225,6 +226,14 @@ class MemoryUnit:
     @property
     def state_changes(self) -> MemoryRows[StateChange]:
         return MemoryRows(self._database, self._scope, kinds.STATE_CHANGES)
+
+    @property
+    def inbox_notices(self) -> MemoryRows[InboxNotice]:
+        return MemoryRows(self._database, self._scope, kinds.INBOX_NOTICES)
+
+    @property
+    def attention_rows(self) -> MemoryRows[AttentionRow]:
+        return MemoryRows(self._database, self._scope, kinds.ATTENTION_ROWS)
 
     @property
     def stored_responses(self) -> MemoryStoredResponses:

@@ -45,6 +45,7 @@ from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.time import EPOCH, microseconds_between
 from gpucloud_core.kernel.unit import AuditFact, Event, Scope
 from gpucloud_core.nodes.model import Node, Slot
+from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.work.model import TaskEvent
 
@@ -64,6 +65,8 @@ _HOLDS: Final = Statements(kinds.HOLDS)
 _PAYMENTS: Final = Statements(kinds.PAYMENTS)
 _TASK_EVENTS: Final = Statements(kinds.TASK_EVENTS)
 _STATE_CHANGES: Final = Statements(kinds.STATE_CHANGES)
+_INBOX_NOTICES: Final = Statements(kinds.INBOX_NOTICES)
+_ATTENTION_ROWS: Final = Statements(kinds.ATTENTION_ROWS)
 _AUDIT_CHAIN: Final = Statements(kinds.AUDIT_CHAIN)
 
 _EMIT: Final = text("""
@@ -265,6 +268,14 @@ class PostgresUnit:
     @property
     def state_changes(self) -> PostgresRows[StateChange]:
         return PostgresRows(self._session, _STATE_CHANGES)
+
+    @property
+    def inbox_notices(self) -> PostgresRows[InboxNotice]:
+        return PostgresRows(self._session, _INBOX_NOTICES)
+
+    @property
+    def attention_rows(self) -> PostgresRows[AttentionRow]:
+        return PostgresRows(self._session, _ATTENTION_ROWS)
 
     @property
     def stored_responses(self) -> due.PostgresStoredResponses:

@@ -37,6 +37,7 @@ from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import TenantId
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node, NodeStatus, Slot, SlotState
+from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.placement.model import Claim, NodeCapacity
 from gpucloud_core.work.model import Task, TaskEvent
 
@@ -136,6 +137,10 @@ def _running(segment: UsageSegment) -> bool:
 
 def _in_service(node: Node) -> bool:
     return node.status not in {NodeStatus.RETIRED, NodeStatus.DELETED}
+
+
+def _not_cleared(row: AttentionRow) -> bool:
+    return row.cleared_at is None
 
 
 def _sellable(slot: Slot) -> bool:
@@ -325,6 +330,22 @@ AUDIT_ROWS: Final[Kind[AuditRow]] = Kind(
     unique=(Unique(("seq",)),),
     sortable=("at", "action"),
     searchable=("action", "target", "actor"),
+)
+INBOX_NOTICES: Final[Kind[InboxNotice]] = Kind(
+    "inbox_notices",
+    InboxNotice,
+    unique=(Unique(("user_id", "key")),),
+    found_by=("user_id",),
+    sortable=("created_at", "level", "kind"),
+    searchable=("id", "title", "text"),
+)
+ATTENTION_ROWS: Final[Kind[AttentionRow]] = Kind(
+    "attention_rows",
+    AttentionRow,
+    Tenancy.PLATFORM,
+    unique=(Unique(("kind", "subject"), _not_cleared),),
+    sortable=("kind", "severity", "first_seen", "last_seen", "cleared_at"),
+    searchable=("id", "kind", "subject", "title"),
 )
 AUDIT_CHAIN: Final[Kind[ChainHead]] = Kind("audit_chain", ChainHead, Tenancy.PLATFORM)
 

@@ -25,6 +25,7 @@ class Action(StrEnum):
     BILLING_READ = "billing.read"
     BILLING_PAY = "billing.pay"
     TENANT_READ = "tenant.read"
+    INBOX_USE = "inbox.use"
 
     PROJECT_READ = "project.read"
     PROJECT_MANAGE = "project.manage"
@@ -55,6 +56,7 @@ class Action(StrEnum):
     ANY_USAGE_READ = "any_usage.read"
     AUDIT_READ = "audit.read"
     ATTENTION_READ = "attention.read"
+    ATTENTION_MANAGE = "attention.manage"
     TELEMETRY_READ = "telemetry.read"
 
 
@@ -94,6 +96,7 @@ GRANTS: Final[Mapping[Action, Grant]] = {
     Action.BILLING_READ: InTenant(Role.VIEWER),
     Action.BILLING_PAY: InTenant(Role.ADMIN),
     Action.TENANT_READ: InTenant(Role.VIEWER),
+    Action.INBOX_USE: InTenant(Role.VIEWER),
     Action.PROJECT_READ: InProject(Role.VIEWER),
     Action.PROJECT_MANAGE: InProject(Role.ADMIN),
     Action.USAGE_READ: InProject(Role.VIEWER),
@@ -122,6 +125,7 @@ GRANTS: Final[Mapping[Action, Grant]] = {
     Action.ANY_USAGE_READ: _MONEY,
     Action.AUDIT_READ: _ADMIN,
     Action.ATTENTION_READ: _OPERATORS,
+    Action.ATTENTION_MANAGE: _OPERATORS,
     Action.TELEMETRY_READ: _OPERATORS,
 }
 

@@ -45,6 +45,7 @@ PREFIXES: Final = {
     "evt": "event",
     "aud": "audit row",
     "not": "inbox notice",
+    "att": "attention row",
 }
 """What each prefix stands for; the glossary page is printed from it."""
 
