@@ -1,4 +1,4 @@
-"""Pictures of a node: the slot strip, the topology picture, and the small one of the wizard.
+"""Pictures of a node: the slot strip and the topology picture.
 
 All are geometry computed here from a topology and who holds what; templates only draw. One cell
 or box is one GPU in PCI order. Colour is never alone: a holder has a letter, a state its words,
@@ -172,7 +172,7 @@ class TopologyPicture:
             states: slot states by index for those neither held nor free, such as ``cleaning``.
         """
         placed = _Held.of(holders, free, states)
-        fabric = _fabric(topology)
+        fabric = fabric_of(topology)
         domains = _panels(topology, placed, fabric=bool(fabric))
         return cls(
             id=id,
@@ -251,12 +251,12 @@ class _Held:
         return tuple(entries)
 
 
-def _domains(topology: Topology) -> list[tuple[int, list[Gpu]]]:
+def domains_of(topology: Topology) -> list[tuple[int, list[Gpu]]]:
     ordered = sorted(topology.gpus, key=lambda gpu: (gpu.numa, gpu.index))
     return [(numa, list(gpus)) for numa, gpus in groupby(ordered, key=lambda gpu: gpu.numa)]
 
 
-def _fabric(topology: Topology) -> str:
+def fabric_of(topology: Topology) -> str:
     classes = {link for i, row in enumerate(topology.links) for j, link in enumerate(row) if i != j}
     return "NVSwitch fabric" if classes == {LinkClass.NVSWITCH} else ""
 
@@ -268,7 +268,7 @@ def _fabric_note(topology: Topology) -> str:
 
 
 def _panels(topology: Topology, placed: _Held, *, fabric: bool) -> tuple[DomainPanel, ...]:
-    domains = _domains(topology)
+    domains = domains_of(topology)
     inner = WIDTH - 2 * MARGIN - GUTTER * (len(domains) - 1)
     panels = []
     x = float(MARGIN)
@@ -330,72 +330,8 @@ def _describe(topology: Topology, placed: _Held, fabric: str) -> str:
     under = f" under one {fabric}" if fabric else ""
     model = topology.gpus[0].model if topology.gpus else "GPU"
     parts = [f"{formats.counted(len(topology.gpus), 'GPU')} ({model}){under}."]
-    for numa, gpus in _domains(topology):
+    for numa, gpus in domains_of(topology):
         said = ", ".join(f"{gpu.index} {placed.at(gpu.index)[3].lower()}" for gpu in gpus)
         parts.append(f"NUMA {numa}: {said}.")
     parts.append("The table below says the same.")
     return " ".join(parts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreviewBox:
-    index: int
-    x: int
-    width: int
-    middle: int
-    box_class: str
-    link_class: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreviewPanel:
-    title: str
-    x: int
-    width: int
-    gpus: tuple[PreviewBox, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopologyPreview:
-    """The small picture of where a launch would go."""
-
-    node: str
-    label: str
-    fabric: str
-    width: int
-    domains: tuple[PreviewPanel, ...]
-
-    @classmethod
-    def of(cls, *, node: str, topology: Topology, chosen: int, free: int) -> "TopologyPreview":
-        fabric = _fabric(topology)
-        panels = []
-        x = 8
-        for numa, gpus in _domains(topology):
-            width = 12 + 44 * len(gpus)
-            boxes = []
-            for position, gpu in enumerate(gpus):
-                left = x + 8 + 44 * position
-                mine = bool(chosen >> gpu.index & 1)
-                css = "held holder-1" if mine else ("free" if free >> gpu.index & 1 else "other")
-                boxes.append(
-                    PreviewBox(
-                        index=gpu.index,
-                        x=left,
-                        width=40,
-                        middle=left + 20,
-                        box_class=css,
-                        link_class={"held holder-1": "held holder-1", "free": "off", "other": ""}[
-                            css
-                        ],
-                    )
-                )
-            panels.append(PreviewPanel(title=f"NUMA {numa}", x=x, width=width, gpus=tuple(boxes)))
-            x += width + 12
-        own = tuple(gpu.index for gpu in topology.gpus if chosen >> gpu.index & 1)
-        return cls(
-            node=node,
-            label=f"The set on {node}: {formats.gpu_set(own)}",
-            fabric=fabric,
-            width=x - 4,
-            domains=tuple(panels),
-        )

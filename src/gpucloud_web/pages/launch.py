@@ -19,7 +19,8 @@ from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web.components import FieldFault
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.launch_draft import COOKIE, COOKIE_BYTES_MAX, STEPS, Draft
-from gpucloud_web.pages.launch_rows import Shelf, completed, faults_at, faults_of, launch_page
+from gpucloud_web.pages.launch_quote import faults_at, faults_of
+from gpucloud_web.pages.launch_rows import Shelf, completed, launch_page
 from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.sign_in import STATUS
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit

@@ -9,11 +9,10 @@ from gpucloud_core.allocations.lifecycle import LIFECYCLE, PublicStatus, public_
 from gpucloud_core.allocations.model import Allocation, AllocationState, EndOfBalance, StateChange
 from gpucloud_core.allocations.queries import AllocationView
 from gpucloud_core.allocations.reasons import REASONS
-from gpucloud_core.nodes.model import LinkClass, SlotState, Topology
 from gpucloud_web import formats
 from gpucloud_web.components import Fact, SavedView, TimelineRow
-from gpucloud_web.node_picture import OUT_OF_SALE, Holder, SlotStrip, TopologyPicture, mask_of
 from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.workload_place import Place, place_of
 from gpucloud_web.pages.workload_rows import (
     BILLED,
     CANCELLABLE,
@@ -35,16 +34,6 @@ TABS: Final = {
 PLANS: Final = {
     EndOfBalance.RELEASE: "release at once, the reserve returns",
     EndOfBalance.RUN_ON_RESERVE: "run on the reserve, then release",
-}
-
-LINKS: Final = {
-    LinkClass.NVSWITCH: "NVSwitch",
-    LinkClass.NVLINK: "NVLink",
-    LinkClass.PIX: "one PCIe switch",
-    LinkClass.PXB: "several PCIe switches",
-    LinkClass.PHB: "the PCIe host bridge",
-    LinkClass.NODE: "one NUMA domain",
-    LinkClass.SYS: "across NUMA domains",
 }
 
 
@@ -116,15 +105,6 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where it runs."""
-
-    strip: SlotStrip
-    facts: tuple[Fact, ...]
-    picture: TopologyPicture
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadPage:
     """All that ``workloads/detail.html`` may know."""
 
@@ -190,7 +170,7 @@ class WorkloadPage:
             trouble=_trouble(row, status),
             connect=Connect.of(row, now, zone) if status is PublicStatus.ACTIVE else None,
             keys=key_chips(row, now, zone),
-            place=_place(view),
+            place=place_of(view),
             timeline=timeline_rows(changes, now, zone),
             task_href=f"/tasks/{row.task_id}",
             cost=formats.amount(view.cost_micros, row.currency),
@@ -278,57 +258,6 @@ def _trouble(row: Allocation, status: PublicStatus) -> Trouble | None:
         next_action=reason.next_action,
         code=reason.code,
     )
-
-
-def _place(view: AllocationView) -> Place:
-    row, topology = view.allocation, view.node.topology
-    mine = _open_mask(view)
-    free = mask_of(view.slots, {SlotState.AVAILABLE}) & ~mine
-    withheld = mask_of(view.slots, OUT_OF_SALE) & ~mine
-    others = ((1 << len(topology.gpus)) - 1) & ~mine & ~free & ~withheld
-    own = tuple(gpu.index for gpu in view.gpus)
-    domains = {gpu.numa for gpu in view.gpus}
-    numa = "one NUMA domain" if len(domains) == 1 else f"{len(domains)} NUMA domains"
-    facts = [
-        Fact(label="Node", value=f"{view.node.name} · {view.node.region}"),
-        Fact(label="Set", value=f"{formats.gpu_set(own)}, {numa}"),
-        Fact(label="Link", value=worst_link(topology, own)),
-        Fact(label="System", value=topology.system),
-    ]
-    return Place(
-        strip=SlotStrip.of(
-            numa=[gpu.numa for gpu in topology.gpus], mine=mine, free=free, withheld=withheld
-        ),
-        facts=tuple(facts),
-        picture=TopologyPicture.of(
-            id="topology",
-            node=view.node.name,
-            topology=topology,
-            holders=[
-                Holder(mask=mine, name=row.name),
-                Holder(mask=others, name="", others=True),
-            ],
-            free=free,
-            states={slot.index: slot.state for slot in view.slots if slot.state in OUT_OF_SALE},
-        ),
-    )
-
-
-def _open_mask(view: AllocationView) -> int:
-    """Return the GPUs still bound to it; after it ended they are no longer its own."""
-    return view.allocation.mask if view.allocation.ended_at is None else 0
-
-
-def worst_link(topology: Topology, indexes: Sequence[int]) -> str:
-    """Return how a set's GPUs reach each other at worst; a single one reaches nobody."""
-    pairs = [(a, b) for a in indexes for b in indexes if a < b]
-    if not pairs:
-        return "one GPU, no link needed"
-    order = list(LinkClass)
-    links = [topology.links[a][b] for a, b in pairs]
-    worst = max(links, key=order.index)
-    count = min(topology.nvlinks[a][b] for a, b in pairs)
-    return f"{LINKS[worst]}, {count} links per GPU" if count else LINKS[worst]
 
 
 def timeline_rows(

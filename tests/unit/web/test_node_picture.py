@@ -10,8 +10,8 @@ from gpucloud_web.node_picture import (
     Holder,
     SlotStrip,
     TopologyPicture,
-    TopologyPreview,
 )
+from gpucloud_web.node_preview import TopologyPreview
 
 TOPOLOGY = hgx_h200(seed="node")
 NUMA = [gpu.numa for gpu in TOPOLOGY.gpus]
