@@ -52,12 +52,12 @@ class Saga:
         return next(plan for plan in self.steps if plan.key == key)
 
     def fresh_steps(self, usual: Mapping[str, int]) -> tuple[Step, ...]:
-        """Return the steps of a new task; ``usual`` has seconds from history where there are."""
+        """Return the steps of a new task; ``usual`` has seconds from history, where there are any."""
         return tuple(
             Step(
                 key=plan.key,
                 title=plan.title,
-                usual_seconds=usual.get(plan.key, int(plan.usual.total_seconds())),
+                usual_seconds=max(1, usual.get(plan.key, int(plan.usual.total_seconds()))),
             )
             for plan in self.steps
         )
