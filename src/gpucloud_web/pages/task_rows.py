@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final
 
+from gpucloud_core.allocations.follow import not_replaced
+from gpucloud_core.allocations.lifecycle import CANCELLABLE
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.queries import TaskView
 from gpucloud_core.allocations.reasons import REASONS
@@ -21,6 +23,8 @@ KINDS: Final = {
     "release": "Release",
     "restart": "Restart",
     "batch": "Launch",
+    "edit_keys": "Change the keys of",
+    "force_cleanup": "Clean up after",
 }
 _MOVING: Final = {TaskStatus.QUEUED, TaskStatus.RUNNING}
 _WARNINGS: Final = ("retry", "fail", "undo")
@@ -70,6 +74,9 @@ class TaskPage:
     events: tuple[LogLine, ...]
     older: str
     cancel_href: str
+    cancel_rest: str  # the words of the button, where there is something to cancel
+    retry: str  # likewise
+    idempotency_key: str
     is_moving: bool
     wait_command: str
 
@@ -82,6 +89,8 @@ class TaskPage:
         names: Mapping[str, str],
         zone: tzinfo,
         may_cancel: bool,
+        may_launch: bool,
+        idempotency_key: str,
     ) -> "TaskPage":
         task, now = view.task, view.as_of
         first = view.allocations[0] if view.allocations else None
@@ -112,9 +121,27 @@ class TaskPage:
             cancel_href=f"/workloads/{first.id}/cancel"
             if first and alone and cancellable and may_cancel
             else "",
+            cancel_rest=_cancel_rest(view) if may_cancel else "",
+            retry=_retry(view) if may_launch else "",
+            idempotency_key=idempotency_key,
             is_moving=moving,
             wait_command=f"curl -H 'Authorization: Bearer …' …/api/v1/tasks/{task.id}",
         )
+
+
+def _cancel_rest(view: TaskView) -> str:
+    if not view.members:
+        return ""
+    asked = {member.subject for member in view.members if member.cancel_requested_at is not None}
+    rest = [a for a in view.allocations if a.state in CANCELLABLE and a.id not in asked]
+    return f"Cancel the {formats.counted(len(rest), 'machine')} on the way" if rest else ""
+
+
+def _retry(view: TaskView) -> str:
+    failed = not_replaced(view.allocations)
+    if not failed or view.task.kind not in {"batch", "provision"}:
+        return ""
+    return "Launch it again" if not view.members else f"Retry {len(failed)} that failed"
 
 
 def _subject(view: TaskView) -> str:
