@@ -1,4 +1,4 @@
-"""What every way to reach nodes promises: ``NodeDriver`` and ``Shells``.
+"""What every way to reach nodes promises: ``NodeDriver``; ``Shells`` stands beside it.
 
 The memory driver passes this in ``unit``; the SSH driver passes it in ``integration``, against the
 simulated host and against a real node. A ``NodeRig`` gives the implementation and a way behind its
@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-from contracts.node_rig import NodeRig, WithRig, read_to_end, read_until, status
+from contracts.node_rig import NodeRig, WithRig, read_to_end, read_until
+from contracts.shells import ShellsContract
 from gpucloud_core.nodes.model import OwnedSlice
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
 from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
@@ -188,6 +189,52 @@ class NodeDriverContract(WithRig):
         with pytest.raises(NodeRefused, match="not_found"):
             await rig.driver.set_keys(rig.access, rig.spec().claim_id, [ALICE])
 
+    # ---- restarting ----------------------------------------------------------------------------
+
+    async def test_restarts_and_keeps_what_the_slice_is(self, rig: NodeRig) -> None:
+        spec = rig.spec(0, 1, ssh_cidrs=("0.0.0.0/0",))
+        first = await rig.driver.provision(rig.access, spec)
+        await rig.driver.set_keys(rig.access, spec.claim_id, [ALICE])
+        before = await rig.driver.verify(rig.access, spec.claim_id)
+
+        await rig.driver.restart(rig.access, spec.claim_id, 5)
+
+        assert await rig.driver.verify(rig.access, spec.claim_id) == before
+        assert before.ssh_ready
+        assert set(await rig.let_in(spec.claim_id)) == fingerprints(ALICE)
+        assert await rig.driver.provision(rig.access, spec) == first, "with the same host key"
+
+    async def test_restarts_once_for_each_order(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        early = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
+
+        await rig.driver.restart(rig.access, spec.claim_id, 5)
+        await read_to_end(early)
+        late = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
+        await rig.driver.restart(rig.access, spec.claim_id, 5)
+
+        await late.write(b"echo still $((40 + 2)) here\r")
+        await read_until(late, "still ")
+        with pytest.raises(NodeRefused, match="stale_generation"):
+            await rig.driver.restart(rig.access, spec.claim_id, 4)
+        await rig.driver.restart(rig.access, spec.claim_id, 6)
+        await read_to_end(late)
+        await early.close()
+        await late.close()
+
+    async def test_restarts_nothing_that_is_to_end(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        with pytest.raises(NodeRefused, match="not_found"):
+            await rig.driver.restart(rig.access, spec.claim_id, 5)
+        await rig.driver.provision(rig.access, spec)
+        await rig.driver.cut_off(rig.access, spec.claim_id)
+
+        with pytest.raises(NodeRefused, match="cut_off"):
+            await rig.driver.restart(rig.access, spec.claim_id, 5)
+
+        assert not (await rig.driver.verify(rig.access, spec.claim_id)).running
+
     # ---- the end -------------------------------------------------------------------------------
 
     async def test_cuts_off_for_good(self, rig: NodeRig) -> None:
@@ -324,67 +371,3 @@ class NodeDriverContract(WithRig):
         assert [each.claim_id for each in await rig.driver.list_ours(rig.access)] == [
             stays.claim_id
         ]
-
-
-class ShellsContract(WithRig):
-    """Subclassed for each implementation."""
-
-    async def test_is_the_slices_own_shell(self, rig: NodeRig) -> None:
-        spec = rig.spec()
-        await rig.driver.provision(rig.access, spec)
-
-        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
-        assert status(session) is None
-        await session.resize(120, 40)
-        await session.write(b"echo it is $((40 + 2)) here\r")
-        await read_until(session, "it is ")
-        await session.write(b"exit\r")
-        await read_to_end(session)
-
-        assert status(session) == 0
-        assert await session.read() == b""
-        await session.write(b"too late")
-        await session.close()
-
-    async def test_tells_how_it_ended(self, rig: NodeRig) -> None:
-        spec = rig.spec()
-        await rig.driver.provision(rig.access, spec)
-        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
-
-        await session.write(b"exit 7\r")
-        await read_to_end(session)
-
-        assert status(session) == 7
-        await session.close()
-
-    async def test_closes_twice_and_reads_nothing_more(self, rig: NodeRig) -> None:
-        spec = rig.spec()
-        await rig.driver.provision(rig.access, spec)
-        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
-
-        await session.close()
-        await session.close()
-
-        await read_to_end(session)
-
-    async def test_ends_when_the_slice_is_cut_off(self, rig: NodeRig) -> None:
-        spec = rig.spec()
-        await rig.driver.provision(rig.access, spec)
-        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
-
-        await rig.driver.cut_off(rig.access, spec.claim_id)
-
-        await read_to_end(session)
-        await session.close()
-
-    async def test_opens_nothing_where_there_is_no_slice(self, rig: NodeRig) -> None:
-        with pytest.raises(NodeRefused):
-            await rig.shells.open(rig.access, rig.spec().claim_id, columns=80, rows=24)
-
-    async def test_opens_nothing_on_a_machine_with_another_host_key(self, rig: NodeRig) -> None:
-        spec = rig.spec()
-        await rig.driver.provision(rig.access, spec)
-        other = replace(rig.access, host_key=a_public_key("an impostor"))
-
-        with pytest.raises(HostKeyChanged):
-            await rig.shells.open(other, spec.claim_id, columns=80, rows=24)

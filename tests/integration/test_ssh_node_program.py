@@ -285,6 +285,22 @@ class TestTheProgramOnANode:
         await driver.release(access, spec.claim_id)
         await driver.wipe(access, spec.claim_id, spec.gpu_uuids)
 
+    @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
+    async def test_can_be_killed_half_way_through_a_restart(
+        self, world: RealNode, driver: SshNodeDriver, seconds: float
+    ) -> None:
+        access, spec = world.node.access, world.spec(int(seconds * 100) + 700)
+        endpoint = await driver.provision(access, spec)
+        before = await driver.verify(access, spec.claim_id)
+        asked = wire.RestartRequest(claim_id=spec.claim_id, generation=5)
+        killed(world, wire.RESTART.verb, wire.RESTART.request(asked), seconds)
+        await driver.restart(access, spec.claim_id, 5)
+
+        assert await driver.verify(access, spec.claim_id) == before
+        assert await driver.provision(access, spec) == endpoint
+        await driver.release(access, spec.claim_id)
+        await driver.wipe(access, spec.claim_id, spec.gpu_uuids)
+
     async def test_misses_a_gpu_that_is_gone(self, world: RealNode, driver: SshNodeDriver) -> None:
         access, spec = world.node.access, world.spec(600, 3)
         world.run("mv", "/dev/nvidia3", "/dev/was-nvidia3")

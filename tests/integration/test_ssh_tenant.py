@@ -131,6 +131,18 @@ class TestTheCustomer:
                 assert "sleep 5678" not in processes
                 assert visitor.run("id").returncode == 255
 
+    def test_finds_their_files_after_a_restart_and_nothing_running(
+        self, world: RealNode, operator: Operator, tmp_path: Path
+    ) -> None:
+        spec = a_spec(world, 8, 0)
+        with operator.slice(spec, tmp_path) as visitor:
+            visitor.says("echo work > ~/result; nohup sleep 4321 > /dev/null 2>&1 &")
+
+            operator.do(lambda driver, access: driver.restart(access, spec.claim_id, 1))
+
+            assert visitor.says("cat ~/result") == "work"
+            assert "sleep 4321" not in world.run("ps", "-eo", "args=")
+
 
 class TestASlice:
     def test_cannot_take_more_memory(self, visitor: Visitor) -> None:

@@ -164,6 +164,12 @@ class MemoryNodeDriver:
         with self._call(access, wire.VERIFY.verb) as call:
             return rules.evidence(call.holdings, call.topology, _claim(claim_id))
 
+    async def restart(self, access: NodeAccess, claim_id: ClaimId, generation: int) -> None:
+        with self._call(access, wire.RESTART.verb) as call:
+            request = wire.RestartRequest(claim_id=claim_id, generation=generation)
+            asked = _sent(wire.RESTART, request)
+            call.holdings = rules.restart(call.holdings, claim_id, asked.generation)
+
     async def cut_off(self, access: NodeAccess, claim_id: ClaimId) -> None:
         with self._call(access, wire.CUT_OFF.verb) as call:
             call.holdings = rules.cut_off(call.holdings, _claim(claim_id))
@@ -246,10 +252,11 @@ class MemoryNodeDriver:
         return None
 
     def _keep(self, host: str, holdings: Holdings) -> None:
-        self._holdings[host] = holdings
+        before, self._holdings[host] = self._holdings[host], holdings
         for (where, claim_id), sessions in tuple(self._sessions.items()):
-            held = holdings.slices.get(claim_id)
-            if where == host and (held is None or not held.running):
+            held, was = holdings.slices.get(claim_id), before.slices.get(claim_id)
+            goes_on = held and was and held.running and held.restarted == was.restarted
+            if where == host and not goes_on:
                 for session in sessions:
                     session.hang_up()
                 del self._sessions[where, claim_id]

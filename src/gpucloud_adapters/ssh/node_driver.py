@@ -83,6 +83,10 @@ class SshNodeDriver:
         asked = wire.ClaimRequest(claim_id=claim_id)
         return await ask(self._connections, access, wire.VERIFY, asked)
 
+    async def restart(self, access: NodeAccess, claim_id: ClaimId, generation: int) -> None:
+        asked = wire.RestartRequest(claim_id=claim_id, generation=generation)
+        await ask(self._connections, access, wire.RESTART, asked)
+
     async def cut_off(self, access: NodeAccess, claim_id: ClaimId) -> None:
         asked = wire.ClaimRequest(claim_id=claim_id)
         await ask(self._connections, access, wire.CUT_OFF, asked)

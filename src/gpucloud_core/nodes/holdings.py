@@ -56,6 +56,7 @@ class HeldSlice:
     stage: Stage
     since: datetime  # when it was made; of a wiped one, when it was wiped
     keys: tuple[str, ...] = ()  # "type base64", as let in
+    restarted: int = 0  # the newest order to restart it that was carried out
     proof: WipeEvidence | None = None
 
     @property
@@ -149,6 +150,22 @@ def set_keys(holdings: Holdings, claim_id: ClaimId, keys: Sequence[str]) -> Hold
     if not held.running:
         raise Refused("cut_off", "This slice was cut off.")
     return holdings.put(replace(held, keys=tuple(public_key(key).line for key in keys)))
+
+
+def restart(holdings: Holdings, claim_id: ClaimId, generation: int) -> Holdings:
+    """Return the holdings with the slice started anew, all it had still there; once a generation.
+
+    Raises:
+        Refused: not_found, cut_off or stale_generation.
+    """
+    held = holdings.slices.get(claim_id)
+    if held is None:
+        raise Refused("not_found", "There is no such slice on this node.")
+    if not held.running:
+        raise Refused("cut_off", "This slice was cut off.")
+    if generation < held.restarted:
+        raise Refused("stale_generation", "A newer order to restart this slice is known.")
+    return holdings.put(replace(held, restarted=generation))
 
 
 def cut_off(holdings: Holdings, claim_id: ClaimId) -> Holdings:

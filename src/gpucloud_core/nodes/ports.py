@@ -75,6 +75,14 @@ class NodeDriver(Protocol):
         """Read back what the slice is: devices, keys, network, and whether SSH answers."""
         ...
 
+    async def restart(self, access: NodeAccess, claim_id: ClaimId, generation: int) -> None:
+        """End everything that runs in the slice and start it anew; keys, files and network stay.
+
+        Once for each ``generation``: asked again, it only makes sure that the slice runs. An
+        older one than was carried out is refused.
+        """
+        ...
+
     async def cut_off(self, access: NodeAccess, claim_id: ClaimId) -> None:
         """End every session of the customer and let no new one in."""
         ...

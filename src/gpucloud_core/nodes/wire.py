@@ -8,15 +8,10 @@ cannot disagree. Every value is checked when written and when read; whatever is 
 may have more, so that a newer program still serves an older platform.
 """
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
-from typing import Final, Generic, NoReturn, TypeVar
+from dataclasses import dataclass
+from typing import Final
 
 from gpucloud_core.kernel.ids import ClaimId
-from gpucloud_core.kernel.time import rfc3339
-from gpucloud_core.kernel.unit import Json
 from gpucloud_core.nodes import wire_values as check
 from gpucloud_core.nodes.model import (
     OwnedSlice,
@@ -27,10 +22,17 @@ from gpucloud_core.nodes.model import (
     WipeEvidence,
 )
 from gpucloud_core.nodes.ports import NodeRefused
-from gpucloud_core.nodes.wire_values import Check, Wrong
+from gpucloud_core.nodes.wire_documents import (
+    DOCUMENT_BYTES_MAX,
+    PROGRAM,
+    Document,
+    Exchange,
+    refusal,
+)
+from gpucloud_core.nodes.wire_values import Wrong
 
-PROGRAM: Final = "gpucloud-node"
-DOCUMENT_BYTES_MAX: Final = 256 * 1024
+__all__ = ["DOCUMENT_BYTES_MAX", "PROGRAM", "Document", "Exchange", "refusal"]
+
 GPUS_MAX: Final = 64
 KEYS_MAX: Final = 256
 CIDRS_MAX: Final = 256
@@ -49,10 +51,6 @@ DISCOVERY_COMMANDS: Final = (
 )
 """A node's own tools. The output of ``discover`` stands under ``" ".join(argv)``."""
 
-Q = TypeVar("Q")
-A = TypeVar("A")
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
@@ -62,6 +60,14 @@ class Nothing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
     claim_id: ClaimId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartRequest:
+    """``generation`` tells one order to restart from another: each is carried out once."""
+
+    claim_id: ClaimId
+    generation: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,149 +112,12 @@ class SlicesAnswer:
     slices: tuple[OwnedSlice, ...]
 
 
-@dataclass(frozen=True)
-class Document(Generic[T]):
-    """One JSON object: the dataclass it becomes, and the check of each field."""
-
-    name: str
-    kind: type[T]
-    checks: Mapping[str, Check]
-    also: Callable[[T], str | None] = lambda _: None  # what the fields must be to each other
-
-    def __post_init__(self) -> None:
-        names = {field.name for field in fields(self.kind)}  # type: ignore[arg-type]  # all are dataclasses
-        if names != set(self.checks):
-            raise ValueError(f"{self.name}: checks and fields differ")
-
-    def parse(self, document: object, *, exact: bool) -> T:
-        """Return the checked value.
-
-        Raises:
-            NodeRefused: what is wrong, by name.
-        """
-        try:
-            value = self.kind(**check.fields(self.checks, document, exact=exact))
-        except Wrong as error:
-            raise NodeRefused(f"{self.name}: {error}.") from error
-        if wrong := self.also(value):
-            raise NodeRefused(f"{self.name}: {wrong}.")
-        return value
-
-    def plain(self, value: T) -> dict[str, Json]:
-        """Return the JSON object of ``value``, checked as its reader will check it."""
-        document = {name: _plain(getattr(value, name)) for name in self.checks}
-        self.parse(document, exact=True)
-        return document
-
-
-@dataclass(frozen=True)
-class Exchange(Generic[Q, A]):
-    """One verb: what is asked, what is answered, and how long it may take."""
-
-    verb: str
-    asks: Document[Q]
-    answers: Document[A]
-    seconds_max: float
-
-    @property
-    def argv(self) -> tuple[str, ...]:
-        return PROGRAM, self.verb
-
-    def request(self, value: Q) -> bytes:
-        """Write the document for the node's stdin."""
-        return _dump(self.asks.plain(value))
-
-    def read_request(self, raw: bytes) -> Q:
-        """Read it, on the node's side."""
-        return self.asks.parse(_load(raw, self.asks.name), exact=True)
-
-    def answer(self, value: A) -> bytes:
-        """Write the document for the node's stdout."""
-        return _dump({"ok": True, **self.answers.plain(value)})
-
-    def read_answer(self, raw: bytes) -> A:
-        """Read the node's answer.
-
-        Raises:
-            NodeRefused: the node said no, or its answer is not one.
-        """
-        document = _load(raw, self.answers.name)
-        if not isinstance(document, dict) or not isinstance(document.get("ok"), bool):
-            raise NodeRefused(f"{self.answers.name}: it does not say whether it is ok.")
-        if document["ok"]:
-            return self.answers.parse(document, exact=False)
-        raise NodeRefused(_refusal_words(document))
-
-
-def refusal(error: str, detail: str) -> bytes:
-    """Write the answer that says no: a snake_case code and one sentence."""
-    known = error if _is_code(error) else "internal"
-    return _dump({"ok": False, "error": known, "detail": check.escaped(detail)})
-
-
 def shell_argv(claim_id: ClaimId) -> tuple[str, ...]:
     """Return the command, run with a PTY, that is a login shell in the slice."""
     try:
         return PROGRAM, "shell", "--claim", check.claim_id(claim_id)
     except Wrong as error:
         raise NodeRefused(f"shell: claim_id {error}.") from error
-
-
-def _is_code(value: object) -> bool:
-    try:
-        return bool(check.error_code(value))
-    except Wrong:
-        return False
-
-
-def _refusal_words(document: Mapping[str, object]) -> str:
-    code, detail = document.get("error"), document.get("detail")
-    said = check.escaped(detail) if isinstance(detail, str) and detail else "It gave no reason."
-    return f"{said} ({code})" if _is_code(code) else said
-
-
-def _plain(value: object) -> Json:
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case datetime():
-            return rfc3339(value)
-        case tuple() | list():
-            return [_plain(item) for item in value]
-        case _ if is_dataclass(value):
-            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        case _:
-            raise NodeRefused(f"a {type(value).__name__} cannot be sent to a node.")
-
-
-def _dump(document: dict[str, Json]) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
-
-
-def _load(raw: bytes, name: str) -> object:
-    if len(raw) > DOCUMENT_BYTES_MAX:
-        raise NodeRefused(f"{name}: it is longer than {DOCUMENT_BYTES_MAX} bytes.")
-    try:
-        loaded: object = json.loads(
-            raw.decode(),
-            object_pairs_hook=_once,
-            parse_float=_no_number,
-            parse_constant=_no_number,
-        )
-    except (ValueError, RecursionError) as error:
-        raise NodeRefused(f"{name}: it is not the JSON document expected.") from error
-    return loaded
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise Wrong("names a field twice")
-    return document
-
-
-def _no_number(text: str) -> NoReturn:
-    raise Wrong(f"{text[:20]} is not a whole number")
 
 
 def _spec_agrees(spec: SliceSpec) -> str | None:
@@ -363,6 +232,16 @@ VERIFY: Final = Exchange(
         },
     ),
     seconds_max=30,
+)
+RESTART: Final = Exchange(
+    "restart",
+    Document(
+        "restart request",
+        RestartRequest,
+        {"claim_id": check.claim_id, "generation": check.between(0, check.GENERATION_MAX)},
+    ),
+    _done,
+    seconds_max=60,
 )
 CUT_OFF: Final = Exchange("cut-off", _claim, _done, seconds_max=30)
 RELEASE: Final = Exchange("release", _claim, _done, seconds_max=120)

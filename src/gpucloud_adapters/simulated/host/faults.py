@@ -30,6 +30,7 @@ VERBS: Final = frozenset(
         wire.PROVISION,
         wire.SET_KEYS,
         wire.VERIFY,
+        wire.RESTART,
         wire.CUT_OFF,
         wire.RELEASE,
         wire.WIPE,

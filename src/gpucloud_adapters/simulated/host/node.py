@@ -27,10 +27,11 @@ from gpucloud_adapters.simulated.host.store import HoldingsFile
 from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.nodes.holdings import HeldSlice, Holdings, Refused, Stage
-from gpucloud_core.nodes.model import NodeAccess, SliceSpec, Topology
+from gpucloud_core.nodes.model import NodeAccess, Topology
 
 OPERATOR: Final = "gpucloud"
 _CUT_OFF: Final = "Connection closed: this slice was cut off."
+_RESTARTS: Final = "Connection closed: this slice restarts."
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class SimulatedNode:
         self._keyring = Keyring(folder / "keys", seed=f"{seed}/{name}")
         self._file = HoldingsFile(folder / "holdings.json")
         self._holdings = Holdings()
-        self._doors: dict[ClaimId, tuple[SliceSpec, Door]] = {}
+        self._doors: dict[ClaimId, tuple[HeldSlice, Door]] = {}
         self._sessions: dict[ClaimId, set[Session]] = defaultdict(set)
         self._operator_door: Door | None = None
 
@@ -120,7 +121,7 @@ class SimulatedNode:
         if self._operator_door:
             await self._operator_door.close()
         for claim_id in tuple(self._doors):
-            await self._shut(claim_id)
+            await self._shut(claim_id, _CUT_OFF)
 
     def host_key(self, claim_id: ClaimId) -> asyncssh.SSHKey:
         return self._keyring.key(_key_name(claim_id))
@@ -187,19 +188,23 @@ class SimulatedNode:
             the slices that could not get theirs, and why; it is tried again the next time.
         """
         running = {key: held for key, held in self._holdings.slices.items() if held.running}
-        for claim_id, (spec, _) in tuple(self._doors.items()):
-            if claim_id not in running or running[claim_id].spec != spec:
-                await self._shut(claim_id)
+        for claim_id, (was, _) in tuple(self._doors.items()):
+            now = running.get(claim_id)
+            if now is None or now.spec != was.spec:
+                await self._shut(claim_id, _CUT_OFF)
+            elif now.restarted != was.restarted:
+                await self._shut(claim_id, _RESTARTS)
         locked_out: dict[ClaimId, Refused] = {}
         for claim_id, held in running.items():
             if claim_id not in self._doors:
                 try:
-                    await self._unlock(claim_id, held.spec)
+                    await self._unlock(claim_id, held)
                 except Refused as taken:
                     locked_out[claim_id] = taken
         return locked_out
 
-    async def _unlock(self, claim_id: ClaimId, spec: SliceSpec) -> None:
+    async def _unlock(self, claim_id: ClaimId, held: HeldSlice) -> None:
+        spec = held.spec
         door = self._door(
             host=spec.ssh_host,
             port=spec.ssh_port,
@@ -211,12 +216,12 @@ class SimulatedNode:
             fault=lambda: self._met(LOGIN),
         )
         await door.open()
-        self._doors[claim_id] = (spec, door)
+        self._doors[claim_id] = (held, door)
 
-    async def _shut(self, claim_id: ClaimId) -> None:
+    async def _shut(self, claim_id: ClaimId, why: str) -> None:
         _, door = self._doors.pop(claim_id)
         for session in tuple(self._sessions.pop(claim_id, ())):
-            session.end(_CUT_OFF)
+            session.end(why)
         await door.close()
 
     def _door(

@@ -41,6 +41,7 @@ class HoldingsFile:
                 stage=Stage(row["stage"]),
                 since=datetime.fromisoformat(row["since"]),
                 keys=tuple(key_line(key) for key in row["keys"]),
+                restarted=int(row.get("restarted", 0)),
                 proof=WIPE.answers.parse(row["proof"], exact=True) if row["proof"] else None,
             )
             for row in document["records"]
@@ -63,6 +64,7 @@ class HoldingsFile:
                     "stage": held.stage,
                     "since": rfc3339(held.since),
                     "keys": list(held.keys),
+                    "restarted": held.restarted,
                     "proof": WIPE.answers.plain(held.proof) if held.proof else None,
                 }
                 for held in holdings.records.values()

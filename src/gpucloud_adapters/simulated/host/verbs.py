@@ -103,6 +103,11 @@ def _verify(before: Before, request: wire.ClaimRequest) -> tuple[Holdings, Slice
     return before.holdings, there
 
 
+def _restart(before: Before, request: wire.RestartRequest) -> tuple[Holdings, wire.Nothing]:
+    after = rules.restart(before.holdings, request.claim_id, request.generation)
+    return after, wire.Nothing()
+
+
 def _cut_off(before: Before, request: wire.ClaimRequest) -> tuple[Holdings, wire.Nothing]:
     return rules.cut_off(before.holdings, request.claim_id), wire.Nothing()
 
@@ -136,6 +141,7 @@ _TABLE: Final = (
     Verb(wire.PROVISION, _provision, takes_time=True),
     Verb(wire.SET_KEYS, _set_keys),
     Verb(wire.VERIFY, _verify),
+    Verb(wire.RESTART, _restart, takes_time=True),
     Verb(wire.CUT_OFF, _cut_off),
     Verb(wire.RELEASE, _release),
     Verb(wire.WIPE, _wipe, takes_time=True),

@@ -24,6 +24,7 @@ VERBS: Final[Mapping[str, tuple[wire.Exchange[Any, Any], Does]]] = {
     wire.PROVISION.verb: (wire.PROVISION, slices.provision),
     wire.SET_KEYS.verb: (wire.SET_KEYS, slices.set_keys),
     wire.VERIFY.verb: (wire.VERIFY, evidence.verify),
+    wire.RESTART.verb: (wire.RESTART, slices.restart),
     wire.CUT_OFF.verb: (wire.CUT_OFF, slices.cut_off),
     wire.RELEASE.verb: (wire.RELEASE, slices.release),
     wire.WIPE.verb: (wire.WIPE, cleaning.wipe),

@@ -37,11 +37,16 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One claim on this node. ``id_range`` tells which user ids its slice is mapped to."""
+    """One claim on this node.
+
+    ``id_range`` tells which user ids its slice is mapped to, ``restarted`` which order to restart
+    it was the last to be carried out.
+    """
 
     spec: SliceSpec
     stage: Stage
     id_range: int
+    restarted: int = 0
     wiped: WipeEvidence | None = None
 
 
@@ -116,6 +121,7 @@ class Records:
             "spec": wire.PROVISION.asks.plain(record.spec),
             "stage": record.stage,
             "id_range": record.id_range,
+            "restarted": record.restarted,
             "wiped": wire.WIPE.answers.plain(record.wiped) if record.wiped else None,
         }
         target = self._folder / f"{record.spec.claim_id}.json"
@@ -162,12 +168,14 @@ class Records:
 def _record(document: Mapping[str, object]) -> Record:
     wiped = document["wiped"]
     id_range = document["id_range"]
-    if not isinstance(id_range, int):
+    restarted = document.get("restarted", 0)  # absent in records from before it was kept
+    if not isinstance(id_range, int) or not isinstance(restarted, int):
         raise TypeError(id_range)
     return Record(
         spec=wire.PROVISION.asks.parse(document["spec"], exact=True),
         stage=Stage(str(document["stage"])),
         id_range=id_range,
+        restarted=restarted,
         wiped=wire.WIPE.answers.parse(wiped, exact=True) if wiped else None,
     )
 

@@ -182,6 +182,26 @@ def _running(names: Names) -> int:
     return pid
 
 
+def restart(config: Config, asked: wire.RestartRequest) -> wire.Nothing:
+    """End every process of the slice and start it anew, on the same disk with the same keys."""
+    names = Names(config, asked.claim_id)
+    records = Records(config)
+    with records.locked(asked.claim_id):
+        record = _made(records, asked.claim_id)
+        image = config.images.get(record.spec.image)
+        if image is None:
+            raise Refused("unknown_image", f"This node has no image {record.spec.image}.")
+        if asked.generation < record.restarted:
+            raise Refused("stale_generation", "A newer order to restart this slice is known.")
+        if asked.generation > record.restarted or container.init_pid(names) is None:
+            _remove(names)
+            _make(names, record, image)
+        network.open_up(names, record.spec)
+        _await_ssh(names, record.spec)
+        records.put(replace(record, restarted=asked.generation))  # last: it is done
+    return wire.Nothing()
+
+
 def cut_off(config: Config, asked: wire.ClaimRequest) -> wire.Nothing:
     """Close the network and kill every process of the slice. It cannot be made to run again."""
     names = Names(config, asked.claim_id)
