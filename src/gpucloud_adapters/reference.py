@@ -62,7 +62,9 @@ def lifecycles() -> str:
 def errors() -> str:
     """Return every error code with its meaning and what to do next."""
     rows = [
-        (code, kind.kind, kind.title(), kind.next_step) for code, kind in sorted(ERRORS.items())
+        (code, kind.kind, kind.title(), kind.next_step)
+        for code, kind in sorted(ERRORS.items())
+        if kind.__module__.startswith("gpucloud_core.")  # whatever else this process imported
     ]
     reasons = [
         (r.code, r.words, r.money, r.next_action, "yes" if r.retryable else "no")
