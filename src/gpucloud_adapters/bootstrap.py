@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gpucloud_adapters.argon2 import Argon2PasswordHasher
 from gpucloud_adapters.audit_anchors import FileAnchors, anchor_file
-from gpucloud_adapters.credentials import FileCredentials
+from gpucloud_adapters.credentials import BoxedCredentials
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
 from gpucloud_adapters.redis.rate_limits import RedisRateLimiter
+from gpucloud_adapters.secret_box import AesSecretBox, KeyFile
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
@@ -37,6 +38,7 @@ from gpucloud_core.allocations import (
     quote,
     reconcile,
     release,
+    restart,
     terminal,
 )
 from gpucloud_core.allocations.actions import Provision, Release
@@ -50,6 +52,7 @@ from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.outbox import RelayUnit
+from gpucloud_core.kernel.secret_box import SecretBox, SecretUnit
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.ports import NodeDriver, Shells
@@ -82,6 +85,7 @@ USE_CASES: Final = (
     launch.LaunchAllocations,
     release.ReleaseAllocation,
     release.CancelAllocation,
+    restart.RestartAllocation,
     edit_keys.EditKeys,
     follow.CancelTask,
     follow.RetryFailed,
@@ -179,6 +183,20 @@ class Outside(Provider):
         return all_
 
     @provide
+    def secret_transactions(self, all_: PostgresTransactions) -> Transactions[SecretUnit]:
+        return all_
+
+    @provide
+    def secret_box(self, settings: Settings) -> SecretBox:
+        return AesSecretBox(KeyFile.of(settings.home))
+
+    @provide
+    def credentials(
+        self, transactions: Transactions[SecretUnit], box: SecretBox
+    ) -> BoxedCredentials:
+        return BoxedCredentials(transactions=transactions, box=box)
+
+    @provide
     def anchors(self, settings: Settings) -> AnchorStore:
         return FileAnchors(anchor_file(settings.home))
 
@@ -205,8 +223,8 @@ class Outside(Provider):
         return Argon2PasswordHasher()
 
     @provide
-    async def connections(self, settings: Settings) -> AsyncIterator[SshConnections]:
-        connections = SshConnections(FileCredentials(settings.home / "credentials"))
+    async def connections(self, credentials: BoxedCredentials) -> AsyncIterator[SshConnections]:
+        connections = SshConnections(credentials)
         yield connections
         await connections.close()
 
@@ -290,9 +308,10 @@ class Inside(Provider):
         edit = operations.EditKeysOnNode(transactions=transactions, driver=driver, ids=ids)
         cleanup = operations.ForceCleanup(transactions=transactions, driver=driver, ids=ids)
         stray = CleanUp(transactions=transactions, driver=driver, ids=ids)
+        anew = restart.RestartOnNode(transactions=transactions, driver=driver, ids=ids)
         actions: tuple[Actions[AllocationUnit], ...] = (
             *(provision, release_, edit, cleanup),
-            stray,
+            *(stray, anew),
         )
         return RunTask(
             transactions=transactions,

@@ -33,8 +33,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     asked = _parser().parse_args(arguments)
     command = asked.command
     try:
-        if command == "audit":
-            return _audit(asked, environment)
+        if command in WITH_ARGUMENTS:
+            return WITH_ARGUMENTS[command](asked, environment)
         return COMMANDS[command][0](environment)
     except SettingsInvalid as invalid:
         print(f"gpucloud {command} cannot start:", file=sys.stderr)
@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     for name, (_, summary) in COMMANDS.items():
         commands.add_parser(name, help=summary, description=summary)
     _add_audit(commands.add_parser("audit", help=_AUDIT, description=_AUDIT))
+    keys = commands.add_parser("keys", help=_KEYS, description=_KEYS)
+    verbs = keys.add_subparsers(dest="verb", required=True, metavar="VERB")
+    rotate = verbs.add_parser("rotate", help="Make a new master key; the platform may run.")
+    rotate.add_argument("database_url", nargs="?", help="default: DATABASE_URL")
     return parser
 
 
@@ -115,6 +119,18 @@ def _audit(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     return _BAD if verdict.fault else _OK
 
 
+def _keys(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    url = asked.database_url or database_url(environment).reveal()
+    rotate = importlib.import_module("gpucloud_adapters.key_rotation").rotate
+    try:
+        name, wrapped = rotate(url, home(environment))
+    except (DomainError, OSError) as error:
+        print(f"gpucloud keys rotate: {error}", file=sys.stderr)
+        return _BAD
+    print(f"{name} is the master key now; {wrapped} secrets are under it")
+    return _OK
+
+
 def _version(_: Mapping[str, str]) -> int:
     print(f"gpucloud {version('gpucloud')}")
     return _OK
@@ -133,6 +149,8 @@ COMMANDS: Final[dict[str, tuple[Callable[[Mapping[str, str]], int], str]]] = {
     "version": (_version, "Print the version."),
 }
 
+WITH_ARGUMENTS: Final = {"audit": _audit, "keys": _keys}
+_KEYS: Final = "Change the key under which secrets are stored."
 _AUDIT: Final = "Verify or export the audit trail, without the platform running."
 
 if __name__ == "__main__":

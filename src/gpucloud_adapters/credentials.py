@@ -1,45 +1,50 @@
-"""Private keys of nodes, one file each, readable by the owner alone."""
+"""Private keys of nodes, sealed in the database."""
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from gpucloud_core.kernel.errors import NotFound
+from gpucloud_core.kernel.secret_box import SecretBox, SecretPlace, SecretUnit
+from gpucloud_core.kernel.unit import Scope, Transactions
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_OTHERS: Final = 0o077
 
 
-@dataclass(frozen=True, slots=True)
-class FileCredentials:
-    """A folder of private keys; the name of a key is the name of its file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxedCredentials:
+    """Looks a private key up by its name, and opens it."""
 
-    folder: Path
+    transactions: Transactions[SecretUnit]
+    box: SecretBox
 
     async def __call__(self, name: str) -> str:
         """Return the private key called ``name``.
 
         Raises:
-            NotFound: there is none, or others can read it.
+            NotFound: there is none.
+            SecretUnreadable: it cannot be opened.
         """
-        path = self._path(name)
-        try:
-            if path.stat().st_mode & _OTHERS:
-                raise NotFound(f"The credential {name} can be read by others; chmod it to 600.")
-            return path.read_text(encoding="ascii")
-        except FileNotFoundError:
-            raise NotFound(f"There is no credential called {name}.") from None
+        place = _place(name)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            sealed = await unit.secrets.get(place.id)
+        if sealed is None:
+            raise NotFound(f"There is no credential called {name}.")
+        return await self.box.open(place, sealed)
 
-    def keep(self, name: str, private_key: str) -> None:
+    async def keep(self, name: str, private_key: str) -> None:
         """Store a private key under ``name``, replacing what was there."""
-        path = self._path(name)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        path.write_text(private_key, encoding="ascii")
+        place = _place(name)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            now = await unit.now()
+            sealed = await self.box.seal(place, private_key, now)
+            if await unit.secrets.lock(place.id) is None:
+                await unit.secrets.add(sealed)
+            else:
+                await unit.secrets.put(sealed)
 
-    def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise NotFound("There is no credential of this name.")
-        return self.folder / name
+
+def _place(name: str) -> SecretPlace:
+    if not _NAME.fullmatch(name):
+        raise NotFound("There is no credential of this name.")
+    return SecretPlace(row=f"credential/{name}", field="private_key")

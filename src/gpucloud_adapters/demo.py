@@ -21,7 +21,7 @@ import asyncssh
 from dishka import AsyncContainer
 
 from gpucloud_adapters.bootstrap import make_container
-from gpucloud_adapters.credentials import FileCredentials
+from gpucloud_adapters.credentials import BoxedCredentials
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.simulated.fleet_file import FILE_NAME, FleetHost, read_fleet
 from gpucloud_core.access.model import Actor, PlatformRole, SessionKind, SshKey
@@ -163,7 +163,8 @@ class Demo:
                 await unit.prices.add(H200_PRICE)
 
     async def _enroll(self, host: FleetHost) -> None:
-        FileCredentials(self.home / "credentials").keep(host.access.credential, host.private_key)
+        credentials = await self.container.get(BoxedCredentials)
+        await credentials.keep(host.access.credential, host.private_key)
         transactions = await self.container.get(Transactions[AllocationUnit])
         async with transactions.begin(Scope.platform()) as unit:
             if await unit.nodes.count(name=host.name):

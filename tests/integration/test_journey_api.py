@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from gpucloud_adapters.bootstrap import make_container
-from gpucloud_adapters.credentials import FileCredentials
+from gpucloud_adapters.credentials import BoxedCredentials
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.catalog.model import OsImage, Price, Runtime, Shape, Sku
 from gpucloud_core.kernel.ids import ImageId, SkuId, entity_id
@@ -50,10 +50,9 @@ def node(real_parts: dict[str, str]) -> Iterator[RealNode]:
 async def sold(cloud: RunningCloud, node: RealNode) -> None:
     """Put the real node into the running platform's fleet, and its slices into the catalog."""
     settings = cloud.settings
-    FileCredentials(settings.home / "credentials").keep(
-        node.node.access.credential, node.keys[node.node.access.credential]
-    )
     container = make_container(settings)
+    credential = node.node.access.credential
+    await (await container.get(BoxedCredentials)).keep(credential, node.keys[credential])
     transactions = await container.get(Transactions[AllocationUnit])
     now = datetime.now(UTC) - timedelta(days=1)
     async with transactions.begin(Scope.platform()) as unit:

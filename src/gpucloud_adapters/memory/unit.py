@@ -41,6 +41,7 @@ from gpucloud_core.catalog.model import OsImage, Price, Sku
 from gpucloud_core.kernel.audit import audit_row
 from gpucloud_core.kernel.ids import entity_id, uuid7
 from gpucloud_core.kernel.outbox import StoredEvent
+from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.kernel.time import EPOCH, Clock, microseconds_between
 from gpucloud_core.kernel.unit import AuditFact, Event, Scope
 from gpucloud_core.nodes.model import Node, Slot
@@ -226,6 +227,10 @@ class MemoryUnit:
     @property
     def state_changes(self) -> MemoryRows[StateChange]:
         return MemoryRows(self._database, self._scope, kinds.STATE_CHANGES)
+
+    @property
+    def secrets(self) -> MemoryRows[SealedSecret]:
+        return MemoryRows(self._database, self._scope, kinds.SECRETS)
 
     @property
     def inbox_notices(self) -> MemoryRows[InboxNotice]:

@@ -42,6 +42,7 @@ from gpucloud_core.catalog.model import OsImage, Price, Sku
 from gpucloud_core.kernel.audit import audit_row
 from gpucloud_core.kernel.ids import entity_id, uuid7
 from gpucloud_core.kernel.outbox import StoredEvent
+from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.kernel.time import EPOCH, microseconds_between
 from gpucloud_core.kernel.unit import AuditFact, Event, Scope
 from gpucloud_core.nodes.model import Node, Slot
@@ -65,6 +66,7 @@ _HOLDS: Final = Statements(kinds.HOLDS)
 _PAYMENTS: Final = Statements(kinds.PAYMENTS)
 _TASK_EVENTS: Final = Statements(kinds.TASK_EVENTS)
 _STATE_CHANGES: Final = Statements(kinds.STATE_CHANGES)
+_SECRETS: Final = Statements(kinds.SECRETS)
 _INBOX_NOTICES: Final = Statements(kinds.INBOX_NOTICES)
 _ATTENTION_ROWS: Final = Statements(kinds.ATTENTION_ROWS)
 _AUDIT_CHAIN: Final = Statements(kinds.AUDIT_CHAIN)
@@ -268,6 +270,10 @@ class PostgresUnit:
     @property
     def state_changes(self) -> PostgresRows[StateChange]:
         return PostgresRows(self._session, _STATE_CHANGES)
+
+    @property
+    def secrets(self) -> PostgresRows[SealedSecret]:
+        return PostgresRows(self._session, _SECRETS)
 
     @property
     def inbox_notices(self) -> PostgresRows[InboxNotice]:

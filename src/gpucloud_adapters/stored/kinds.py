@@ -35,6 +35,7 @@ from gpucloud_core.catalog.model import OsImage, Price, Sku
 from gpucloud_core.kernel.audit import AuditRow
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import TenantId
+from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node, NodeStatus, Slot, SlotState
 from gpucloud_core.notices.model import AttentionRow, InboxNotice
@@ -331,6 +332,7 @@ AUDIT_ROWS: Final[Kind[AuditRow]] = Kind(
     sortable=("at", "action"),
     searchable=("action", "target", "actor"),
 )
+SECRETS: Final[Kind[SealedSecret]] = Kind("secrets", SealedSecret, Tenancy.PLATFORM)
 INBOX_NOTICES: Final[Kind[InboxNotice]] = Kind(
     "inbox_notices",
     InboxNotice,
