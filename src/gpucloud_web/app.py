@@ -52,6 +52,7 @@ API: Final[Sequence[ControllerRouterHandler]] = (
     catalog.list_os_images,
     allocations.Allocations,
     operate.AllocationKeys,
+    operate.restart_allocation,
     operate.AdminAllocations,
     terminal.mint_terminal_token,
     tasks.Tasks,

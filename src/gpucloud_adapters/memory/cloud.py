@@ -39,6 +39,7 @@ from gpucloud_core.allocations.quote import Quote, QuoteLaunch
 from gpucloud_core.allocations.reconcile import ReconcileMoney, ReconcileNode
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.allocations.request import LaunchRequest
+from gpucloud_core.allocations.restart import RestartAllocation, RestartOnNode
 from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.due import MeetDeadline, SettleDue
 from gpucloud_core.billing.goodwill import GiveGoodwill
@@ -261,6 +262,10 @@ class MemoryCloud:
         release = ReleaseAllocation(transactions=self.transactions, ids=self.ids)
         await release(actor=actor, allocation_id=allocation_id)
 
+    async def restart(self, actor: Actor, allocation_id: AllocationId) -> None:
+        restart = RestartAllocation(transactions=self.transactions, ids=self.ids)
+        await restart(actor=actor, allocation_id=allocation_id)
+
     async def cancel(self, actor: Actor, allocation_id: AllocationId) -> None:
         await CancelAllocation(transactions=self.transactions)(
             actor=actor, allocation_id=allocation_id
@@ -315,7 +320,7 @@ class MemoryCloud:
 
     def runner(self) -> RunTask[AllocationUnit]:
         """Return what a worker runs tasks with."""
-        kinds = (Provision, Release, EditKeysOnNode, ForceCleanup, CleanUp)
+        kinds = (Provision, Release, EditKeysOnNode, ForceCleanup, CleanUp, RestartOnNode)
         made = [
             kind(transactions=self.transactions, driver=self.driver, ids=self.ids) for kind in kinds
         ]

@@ -112,6 +112,23 @@ class OnNode:
         if missing := set(placed.gpu_uuids) - set(report.gpu_uuids):
             raise WipeUnproven(f"{len(missing)} of its GPUs are missing on the node.")
 
+    async def _verify(self, task: Task) -> Mapping[str, Json]:
+        """Compare what the slice is with what it must be: the health gate."""
+        placed = await self._place(task)
+        allocation = placed.allocation
+        async with faults.VERIFY:
+            evidence = await self.driver.verify(placed.access, allocation.claim_id)
+        findings = handover_findings(
+            evidence,
+            gpu_uuids=placed.gpu_uuids,
+            fingerprints=tuple(key.fingerprint for key in allocation.keys),
+            ssh_cidrs=allocation.network.ssh_cidrs,
+        )
+        if failed := [finding for finding in findings if not finding.ok]:
+            said = "; ".join(f"{finding.name}: {finding.detail}" for finding in failed)
+            raise HealthGateFailed(f"Not fit to hand over: {said}.")
+        return {"passed": len(findings), "checks": len(findings)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provision(OnNode):
@@ -164,22 +181,6 @@ class Provision(OnNode):
             "host_key": endpoint.host_key,
             "host_key_fingerprint": endpoint.host_key_fingerprint,
         }
-
-    async def _verify(self, task: Task) -> Mapping[str, Json]:
-        placed = await self._place(task)
-        allocation = placed.allocation
-        async with faults.VERIFY:
-            evidence = await self.driver.verify(placed.access, allocation.claim_id)
-        findings = handover_findings(
-            evidence,
-            gpu_uuids=placed.gpu_uuids,
-            fingerprints=tuple(key.fingerprint for key in allocation.keys),
-            ssh_cidrs=allocation.network.ssh_cidrs,
-        )
-        if failed := [finding for finding in findings if not finding.ok]:
-            said = "; ".join(f"{finding.name}: {finding.detail}" for finding in failed)
-            raise HealthGateFailed(f"Not fit to hand over: {said}.")
-        return {"passed": len(findings), "checks": len(findings)}
 
     async def step_done(self, unit: AllocationUnit, task: Task, step: Step) -> None:
         allocation = await self._allocation(unit, task)

@@ -24,7 +24,7 @@ from gpucloud_core.billing.accounts import (
 from gpucloud_core.kernel.errors import IllegalTransition, NotFound
 from gpucloud_core.kernel.ids import AllocationId, Ids, TaskId, TenantId
 from gpucloud_core.kernel.machine import Refused
-from gpucloud_core.kernel.unit import Event
+from gpucloud_core.kernel.unit import Event, Json
 from gpucloud_core.nodes.model import SlotState
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.work.model import Task
@@ -172,6 +172,7 @@ async def queue(
     *,
     task_id: TaskId | None = None,
     parent_id: TaskId | None = None,
+    data: Mapping[str, Json] | None = None,
 ) -> Task:
     """Write a task for ``allocation`` and the event that wakes a worker."""
     usual = {
@@ -188,6 +189,7 @@ async def queue(
         parent_id=parent_id,
         steps=saga.fresh_steps(usual),
         due_at=now,
+        data=data or {},
         created_at=now,
     )
     await unit.tasks.add(task)

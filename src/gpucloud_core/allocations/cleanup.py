@@ -14,7 +14,7 @@ from gpucloud_core.kernel.unit import Event, Json
 from gpucloud_core.work.model import Step, Task, TaskStatus
 from gpucloud_core.work.plan import Finish, Saga
 
-CLEANED: Final = "drift.cleaned"
+CLEANED: Final = "stray.cleaned"
 CLEANUP_FAILED: Final = "drift.cleanup_failed"
 
 

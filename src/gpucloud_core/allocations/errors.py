@@ -75,6 +75,14 @@ class NotReleasable(DomainError):
     next_step = "Cancel it if it is still being made; nothing to do if it is released."
 
 
+class NotRestartable(DomainError):
+    """Only what is active can be restarted."""
+
+    code = "not_restartable"
+    kind = ErrorKind.CONFLICT
+    next_step = "Wait until it is active, or release it."
+
+
 class NotConnectable(DomainError):
     """A shell is possible only while the allocation is active."""
 
@@ -84,11 +92,11 @@ class NotConnectable(DomainError):
 
 
 class HealthGateFailed(DomainError):
-    """The slice did not pass its checks before handover."""
+    """The slice did not pass its checks."""
 
     code = "health_gate_failed"
     kind = ErrorKind.CONFLICT
-    next_step = "Nothing to do: the launch is undone and nothing is charged."
+    next_step = "Nothing to do: it is tried again; what never worked is not charged."
 
 
 class KeysNotApplied(DomainError):

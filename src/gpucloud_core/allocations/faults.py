@@ -31,6 +31,12 @@ VERIFY: Final = outside(
     before="The slice lets the customer in, unchecked.",
     after="The slice is fit to hand over; nobody is told and nothing is billed.",
 )
+RESTART: Final = outside(
+    "restart",
+    "restart",
+    before="The slice is to be restarted; what runs in it may run still.",
+    after="The slice runs anew with all it had; the database says that it restarts.",
+)
 CUT_OFF: Final = outside(
     "release",
     "cut_off",

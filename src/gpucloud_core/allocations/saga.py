@@ -118,6 +118,28 @@ EDIT_KEYS: Final = Saga(
     ),
 )
 
+RESTART: Final = Saga(
+    kind="restart",
+    title="Restart",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="restart",
+            title="Restart the slice",
+            usual=timedelta(seconds=5),
+            timeout=timedelta(seconds=90),
+            attempts=4,
+        ),
+        StepPlan(
+            key="verify",
+            title="Pass the health gate",
+            usual=timedelta(seconds=2),
+            timeout=timedelta(seconds=60),
+            attempts=4,
+        ),
+    ),
+)
+
 CLEAN_UP: Final = Saga(
     kind="clean_up",
     title="Clean up a stray machine",
@@ -151,5 +173,5 @@ CLEAN_UP: Final = Saga(
 )
 
 SAGAS: Final = {
-    saga.kind: saga for saga in (PROVISION, RELEASE, FORCE_CLEANUP, EDIT_KEYS, CLEAN_UP)
+    saga.kind: saga for saga in (PROVISION, RELEASE, FORCE_CLEANUP, EDIT_KEYS, RESTART, CLEAN_UP)
 }

@@ -11,6 +11,7 @@ from gpucloud_core.allocations.edit_keys import EditKeys
 from gpucloud_core.allocations.force import ForceCleanAllocation, ForceRelease
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.queries import ReadAllocation
+from gpucloud_core.allocations.restart import RestartAllocation
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import AllocationId, parse_id
 from gpucloud_web.api.allocations import KeyBody
@@ -43,13 +44,15 @@ class ForceCleanupBody(msgspec.Struct, forbid_unknown_fields=True):
     runtime_verified_absent: bool = False
 
 
-class ForcedBody(msgspec.Struct):
+class TakenUpBody(msgspec.Struct):
+    """The allocation as it is now, and the task that does the rest."""
+
     id: str
     status: str
     task_id: str
 
     @classmethod
-    def of(cls, allocation: Allocation) -> "ForcedBody":
+    def of(cls, allocation: Allocation) -> "TakenUpBody":
         return cls(allocation.id, allocation.state, allocation.task_id)
 
 
@@ -92,6 +95,23 @@ class AllocationKeys(Controller):
         return EditedKeysBody(task_id, _keys(allocation))
 
 
+@post(
+    "/allocations/{allocation_id:str}/restart",
+    operation_id="restartAllocation",
+    status_code=202,
+    tags=["allocations"],
+)
+async def restart_allocation(
+    allocation_id: FromPath[str],
+    actor: NamedDependency[Actor],
+    idempotency: NamedDependency[IdempotencyKey | None],
+    restart: FromDishka[RestartAllocation],
+) -> TakenUpBody:
+    """End everything that runs in it and start it anew; keys, disk and address stay."""
+    found = AllocationId(parse_id("alc", allocation_id))
+    return TakenUpBody.of(await restart(actor=actor, allocation_id=found, idempotency=idempotency))
+
+
 class AdminAllocations(Controller):
     path = "/admin/allocations/{allocation_id:str}"
     tags = ["admin"]
@@ -103,11 +123,11 @@ class AdminAllocations(Controller):
         data: JSONBody[ForceBody],
         actor: NamedDependency[Actor],
         force_release: FromDishka[ForceRelease],
-    ) -> ForcedBody:
+    ) -> TakenUpBody:
         """End anybody's allocation, with a reason."""
         found = AllocationId(parse_id("alc", allocation_id))
         ended = await force_release(actor=actor, allocation_id=found, reason=data.reason)
-        return ForcedBody.of(ended)
+        return TakenUpBody.of(ended)
 
     @post("/force-cleanup", operation_id="forceCleanup", status_code=202)
     async def cleanup(
@@ -116,7 +136,7 @@ class AdminAllocations(Controller):
         data: JSONBody[ForceCleanupBody],
         actor: NamedDependency[Actor],
         force_clean: FromDishka[ForceCleanAllocation],
-    ) -> ForcedBody:
+    ) -> TakenUpBody:
         """Free fenced capacity on the word of an operator who has looked."""
         cleaned = await force_clean(
             actor=actor,
@@ -124,4 +144,4 @@ class AdminAllocations(Controller):
             reason=data.reason,
             runtime_verified_absent=data.runtime_verified_absent,
         )
-        return ForcedBody.of(cleaned)
+        return TakenUpBody.of(cleaned)

@@ -80,7 +80,7 @@ class Tinkerer(Customer):
 
     def told(self) -> list[Event]:
         outbox = self.cloud.transactions.database.outbox
-        return [each.event for each in outbox if each.event.kind.startswith("drift.")]
+        return [each.event for each in outbox if each.event.kind.startswith(("drift.", "stray."))]
 
     async def tasks(self, kind: str) -> tuple[Task, ...]:
         async with self.cloud.transactions.begin(Scope.platform()) as unit:
@@ -123,7 +123,7 @@ class TestAStrayMachine:
         assert not await ada.cloud.driver.verify_clean(access, claim, spec.gpu_uuids)
         found, cleaned = ada.told()
         assert found.payload["expected"] == f"nothing: {allocation} is released"
-        assert cleaned.kind == "drift.cleaned"
+        assert cleaned.kind == "stray.cleaned"
         wipe = cleaned.payload["wipe"]
         assert isinstance(wipe, dict)
         assert wipe["claim_id"] == claim
@@ -424,14 +424,16 @@ async def reconciled_throughout(ada: Tinkerer, pause: timedelta) -> AsyncIterato
 
 FAULTS = st.builds(
     Fault,
-    verb=st.sampled_from(["provision", "set-keys", "verify", "cut-off", "release", "wipe"]),
+    verb=st.sampled_from(["provision", "set-keys", "verify", "restart", "cut-off", "wipe"]),
     kind=st.sampled_from(
         [FaultKind.UNREACHABLE_BEFORE, FaultKind.UNREACHABLE_AFTER, FaultKind.REFUSED_AFTER]
     ),
     times=st.integers(1, 7),
 )
 ACTS = st.lists(
-    st.sampled_from(["launch", "release", "cancel", "edit", "wait"]), min_size=1, max_size=8
+    st.sampled_from(["launch", "release", "cancel", "edit", "restart", "wait"]),
+    min_size=1,
+    max_size=8,
 )
 
 
@@ -458,6 +460,8 @@ class Hand:
                     await cloud.release(self._ada.actor, allocation)
                 case "cancel":
                     await cloud.cancel(self._ada.actor, allocation)
+                case "restart":
+                    await cloud.restart(self._ada.actor, allocation)
                 case "edit":
                     keys = (await self._ada.row(allocation)).keys
                     other = self._second if len(keys) == 1 else None
@@ -492,11 +496,16 @@ class TestWhileTasksRun:
     async def test_every_point_of_a_life_is_looked_at(self) -> None:
         ada = await Tinkerer.arrive()
         async with reconciled_throughout(ada, timedelta(minutes=3)) as busy:
-            await ada.ended()
+            allocation = await ada.running()
+            await ada.cloud.restart(ada.actor, allocation)
+            await ada.cloud.pass_time(LATER)
+            await ada.cloud.release(ada.actor, allocation)
+            await ada.cloud.work()
 
         assert {point.partition(".")[0] for point in busy.reached} == {
             "work",
             "provision",
+            "restart",
             "release",
             "cleanup",
         }
