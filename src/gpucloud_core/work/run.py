@@ -20,8 +20,7 @@ from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStat
 from gpucloud_core.work.plan import Do, Finish, NextStep, Saga, Undo, Wait
 from gpucloud_core.work.ports import WorkUnit
 
-LEASE: Final = timedelta(seconds=90)
-GRACE: Final = timedelta(seconds=30)  # how much longer a lease lives than its step's timeout
+GRACE: Final = timedelta(seconds=30)
 
 _CALL: Final = outside(
     "work",
@@ -93,12 +92,16 @@ class _Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunTask(Generic[U]):
-    """Take a task as far as it goes now. Safe to call any number of times, from anywhere."""
+    """Take a task as far as it goes now. Safe to call any number of times, from anywhere.
+
+    ``grace`` is how much longer a lease lives than its step's timeout.
+    """
 
     transactions: Transactions[U]
     ids: Ids
     jitter: Jitter
     actions: Mapping[str, Actions[U]]
+    grace: timedelta = GRACE
 
     async def __call__(self, task_id: TaskId) -> None:
         token = self.jitter.token()
@@ -163,8 +166,8 @@ class RunTask(Generic[U]):
             status=TaskStatus.RUNNING,
             started_at=task.started_at or now,
             lease_token=token,
-            lease_until=now + timeout + GRACE,
-            due_at=now + timeout + GRACE,
+            lease_until=now + timeout + self.grace,
+            due_at=now + timeout + self.grace,
             wait_reason="",
             generation=task.generation + 1,
         )
