@@ -1,0 +1,300 @@
+"""Asks the invariants, after each commit, of everything that the commit can have touched.
+
+What was so before is remembered where a promise is about a change: balances, accounts and running
+meters. So the cost of a question is that of the change, however long the world has lasted; the
+whole is asked at the end.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+from gpucloud_adapters.memory.database import MemoryDatabase
+from gpucloud_adapters.memory.node_driver import MemoryNodeDriver
+from gpucloud_adapters.memory.simulation import invariants
+from gpucloud_adapters.memory.simulation.invariants import ENDED, HANDED_OVER, Breach
+from gpucloud_adapters.memory.simulation.provider import RestlessPayments
+from gpucloud_adapters.memory.simulation.watch import BALANCES, Changed
+from gpucloud_adapters.stored.kinds import (
+    ALLOCATIONS,
+    BILLING_ACCOUNTS,
+    CLAIMS,
+    HOLDS,
+    LEDGER_TRANSFERS,
+    NODE_CAPACITY,
+    NODES,
+    PAYMENTS,
+    SLOTS,
+    TASKS,
+    USAGE_SEGMENTS,
+    Kind,
+)
+from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.billing.books import Books
+from gpucloud_core.billing.model import (
+    AccountKind,
+    BillingAccount,
+    Hold,
+    HoldState,
+    PaymentSession,
+    Transfer,
+)
+from gpucloud_core.kernel.ids import TenantId
+from gpucloud_core.kernel.time import Clock
+from gpucloud_core.metering.model import UsageSegment
+from gpucloud_core.nodes.holdings import HeldSlice, owned
+from gpucloud_core.nodes.wire_values import public_key
+
+_MONEY: Final[tuple[Kind[Any], ...]] = (BILLING_ACCOUNTS, HOLDS, USAGE_SEGMENTS, LEDGER_TRANSFERS)
+_OF_ALLOCATIONS: Final[tuple[Kind[Any], ...]] = (HOLDS, USAGE_SEGMENTS, CLAIMS)
+
+
+class Checks:
+    """The invariants over one database and its nodes.
+
+    Args:
+        database: where the rows are.
+        driver: what is really on the nodes.
+        payments: what was really paid.
+        clock: the database's.
+        away: for how long, altogether, nobody was there to work.
+        found: told of each breach.
+    """
+
+    def __init__(
+        self,
+        database: MemoryDatabase,
+        driver: MemoryNodeDriver,
+        payments: RestlessPayments,
+        clock: Clock,
+        *,
+        away: Callable[[], timedelta],
+        found: Callable[[Breach], None],
+    ) -> None:
+        self.asked = 0
+        self._database = database
+        self._driver = driver
+        self._payments = payments
+        self._clock = clock
+        self._away = away
+        self._found = found
+        self._balances: dict[str, dict[AccountKind, int]] = {}
+        self._accounts: dict[str, BillingAccount] = {}
+        self._running: dict[str, dict[str, UsageSegment]] = {}  # by tenant
+        self._holds: dict[str, dict[str, Hold]] = {}  # by tenant; open ones
+
+    # ---- after each event ----------------------------------------------------------------------
+
+    def committed(self, changed: Changed) -> None:
+        """Ask everything that may have become wrong by this commit."""
+        self._tell(self._money(changed))
+        self._tell(
+            breach for each in self._allocations(changed) for breach in self._allocation(each)
+        )
+        for node_id in self._nodes(changed):
+            self._tell(self._node(node_id))
+        for key in changed.get(PAYMENTS.table, ()):
+            self._tell(self._payment(self._database.table(PAYMENTS).rows[key]))
+        for key in changed.get(TASKS.table, ()):
+            self._tell(invariants.task_is_due(self._database.table(TASKS).rows[key]))
+
+    def node_changed(self, host: str) -> None:
+        """Ask what must hold on a node whatever order it has just carried out."""
+        claims = self._database.table(CLAIMS).rows
+        slices = owned(self._driver.holdings(host))
+        open_claims = {
+            one.claim_id: claims[one.claim_id]
+            for one in slices
+            if one.claim_id in claims and claims[one.claim_id].released_at is None
+        }
+        self._tell(invariants.nothing_strays(host, slices, open_claims))
+
+    def time_passed(self) -> None:
+        """Ask what can become wrong by nothing happening."""
+        for allocation in self._database.rows(ALLOCATIONS):
+            if allocation.state not in ENDED:
+                self._tell(self._driven(allocation))
+
+    # ---- when all is quiet ---------------------------------------------------------------------
+
+    def at_rest(self) -> None:
+        """Ask what must hold once nothing moves: the nodes and the rows agree."""
+        for node in self._database.rows(NODES):
+            on_node = owned(self._driver.holdings(node.access.host))
+            here = [row for row in self._database.rows(ALLOCATIONS) if row.node_id == node.id]
+            expected = {row.claim_id: row for row in here if row.state in HANDED_OVER}
+            fenced = [row.claim_id for row in here if row.state is AllocationState.RELEASE_FAILED]
+            self._tell(invariants.views_agree(node.access.host, on_node, expected, fenced))
+            records = self._driver.holdings(node.access.host).records
+            for claim_id, allocation in expected.items():
+                if allocation.state is AllocationState.DEGRADED:
+                    continue
+                held = records.get(claim_id)
+                inside = [] if held is None else [public_key(key).fingerprint for key in held.keys]
+                self._tell(invariants.keys_agree(allocation, inside))
+        for session in self._database.rows(PAYMENTS):
+            if session.provider_id in self._payments.told:
+                checkout = self._payments.page(session.provider_id or "")
+                self._tell(invariants.paid_is_credited(session, checkout))
+
+    def at_the_end(self) -> None:
+        """Ask everything of everything, when nobody has anything any more."""
+        self.at_rest()
+        by_tenant: dict[str, list[Transfer]] = {}
+        for transfer in self._database.transfers:
+            by_tenant.setdefault(transfer.tenant_id, []).append(transfer)
+        for account in self._database.rows(BILLING_ACCOUNTS):
+            tenant, posted = account.tenant_id, by_tenant.get(account.tenant_id, [])
+            self._tell(invariants.ledger_adds_up(tenant, {}, posted, self._ledger_of(tenant)))
+        for allocation in self._database.rows(ALLOCATIONS):
+            self._tell(self._allocation(allocation))
+            if allocation.state not in ENDED:
+                self._tell([Breach("settle", allocation.id, f"it stays {allocation.state}")])
+        for capacity in self._database.rows(NODE_CAPACITY):
+            self._tell(self._node(capacity.node_id))
+            if capacity.free_mask != capacity.approved_mask:
+                self._tell([Breach("settle", capacity.node_id, "not all of it is free")])
+
+    # ---- what is asked of each thing -----------------------------------------------------------
+
+    def _money(self, changed: Changed) -> Iterator[Breach]:
+        touched: dict[str, list[Transfer]] = {key: [] for key in changed.get(BALANCES, ())}
+        for kind in _MONEY:
+            rows = self._database.tables[kind.table].rows
+            for key in changed.get(kind.table, ()):
+                row = rows[key]
+                posted = touched.setdefault(row.tenant_id, [])
+                if isinstance(row, Transfer):
+                    posted.append(row)
+                elif isinstance(row, Hold):
+                    self._note_hold(row)
+                elif isinstance(row, UsageSegment):
+                    yield from self._note_segment(row)
+        for tenant, posted in touched.items():
+            yield from self._tenant(tenant, posted)
+
+    def _tenant(self, tenant: str, posted: list[Transfer]) -> Iterator[Breach]:
+        balances = self._ledger_of(tenant)
+        before = self._balances.get(tenant, {})
+        yield from invariants.ledger_adds_up(tenant, before, posted, balances)
+        self._balances[tenant] = balances
+        account = self._database.table(BILLING_ACCOUNTS).rows[tenant]
+        self._accounts[tenant] = account
+        books = Books(
+            account=account,
+            balances=balances,
+            segments=tuple(self._running.get(tenant, {}).values()),
+            holds=tuple(self._holds.get(tenant, {}).values()),
+        )
+        yield from invariants.money_is_there(books, self._clock.now())
+
+    def _note_hold(self, hold: Hold) -> None:
+        holds = self._holds.setdefault(hold.tenant_id, {})
+        if hold.state is HoldState.OPEN:
+            holds[hold.id] = hold
+        else:
+            holds.pop(hold.id, None)
+
+    def _note_segment(self, segment: UsageSegment) -> Iterator[Breach]:
+        running = self._running.setdefault(segment.tenant_id, {})
+        if segment.ended_at is None:
+            running[segment.id] = segment
+            return
+        was = running.pop(segment.id, None)
+        holds = self._holds.get(segment.tenant_id, {}).values()
+        before = self._accounts.get(segment.tenant_id)
+        on_reserve = any(
+            hold.run_on_reserve
+            for hold in self._database.table(HOLDS).candidates(
+                {"allocation_id": segment.allocation_id}
+            )
+        )
+        if was is not None and before is not None and not on_reserve and holds is not None:
+            allocation = self._database.table(ALLOCATIONS).rows[segment.allocation_id]
+            yield from invariants.meter_stopped_on_time(
+                before, was, segment, allocation.state_since
+            )
+
+    def _allocation(self, allocation: Allocation) -> Iterator[Breach]:
+        self.asked += 1
+        database = self._database
+        mine = {"allocation_id": allocation.id}
+        segments = list(database.table(USAGE_SEGMENTS).candidates(mine))
+        holds = list(database.table(HOLDS).candidates(mine))
+        claim = database.table(CLAIMS).rows.get(allocation.claim_id)
+        left = self._left(allocation)
+        yield from invariants.time_is_billed_once(allocation, segments)
+        posted = database.table(LEDGER_TRANSFERS).candidates(mine)
+        yield from invariants.usage_adds_up(allocation.id, segments, posted)
+        yield from invariants.failure_is_free(allocation, segments, holds)
+        if claim is not None:
+            yield from invariants.free_is_clean(allocation, claim, left)
+        task = database.table(TASKS).rows.get(allocation.task_id)
+        yield from invariants.ended_is_gone(
+            allocation, task=task, holds=holds, claim=claim, left=left
+        )
+        yield from self._driven(allocation)
+
+    def _driven(self, allocation: Allocation) -> Iterator[Breach]:
+        task = self._database.table(TASKS).rows.get(allocation.task_id)
+        yield from invariants.somebody_drives(
+            allocation, task, self._clock.now(), asleep=self._away()
+        )
+
+    def _node(self, node_id: str) -> Iterator[Breach]:
+        here = {"node_id": node_id}
+        claims = self._database.table(CLAIMS).candidates(here)
+        yield from invariants.held_once(
+            self._database.table(NODE_CAPACITY).rows[node_id],
+            list(self._database.table(SLOTS).candidates(here)),
+            [claim for claim in claims if claim.released_at is None],
+        )
+
+    def _payment(self, session: PaymentSession) -> Iterator[Breach]:
+        if session.provider_id is None:
+            return
+        key = f"payment:{session.provider_id}"
+        posted = self._database.table(LEDGER_TRANSFERS).candidates(
+            {"tenant_id": session.tenant_id, "idempotency_key": key}
+        )
+        credited = sum(
+            transfer.entries.get(AccountKind.PREPAID, 0)
+            + transfer.entries.get(AccountKind.RECEIVABLE, 0)
+            for transfer in posted
+        )
+        checkout = self._payments.page(session.provider_id)
+        yield from invariants.paid_once(session, checkout, credited)
+
+    # ---- finding rows --------------------------------------------------------------------------
+
+    def _allocations(self, changed: Changed) -> Iterator[Allocation]:
+        """Return the allocations that a commit touched, each once."""
+        rows = self._database.table(ALLOCATIONS).rows
+        touched = dict.fromkeys(changed.get(ALLOCATIONS.table, ()))
+        for kind in _OF_ALLOCATIONS:
+            table = self._database.tables[kind.table]
+            touched |= dict.fromkeys(
+                table.rows[key].allocation_id for key in changed.get(kind.table, ())
+            )
+        tasks = self._database.table(TASKS).rows
+        touched |= dict.fromkeys(tasks[key].subject for key in changed.get(TASKS.table, ()))
+        return (rows[key] for key in touched if key in rows)
+
+    def _nodes(self, changed: Changed) -> Iterable[str]:
+        slots, claims = self._database.table(SLOTS).rows, self._database.table(CLAIMS).rows
+        touched = dict.fromkeys(changed.get(NODE_CAPACITY.table, ()))
+        touched |= dict.fromkeys(slots[key].node_id for key in changed.get(SLOTS.table, ()))
+        touched |= dict.fromkeys(claims[key].node_id for key in changed.get(CLAIMS.table, ()))
+        return touched
+
+    def _ledger_of(self, tenant: str) -> dict[AccountKind, int]:
+        stored = self._database.balances
+        return {kind: stored.get((TenantId(tenant), kind), 0) for kind in AccountKind}
+
+    def _left(self, allocation: Allocation) -> HeldSlice | None:
+        node = self._database.table(NODES).rows[allocation.node_id]
+        return self._driver.holdings(node.access.host).records.get(allocation.claim_id)
+
+    def _tell(self, breaches: Iterable[Breach]) -> None:
+        for breach in breaches:
+            self._found(breach)
