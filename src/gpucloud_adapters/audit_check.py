@@ -20,7 +20,7 @@ from gpucloud_core.kernel.errors import DomainError, ErrorKind, ValidationFailed
 if TYPE_CHECKING:
     import asyncpg
 
-_PREFETCH: Final = 2000
+_AT_ONCE: Final = 2000
 _COLUMNS: Final = ("id", "at", *FACTS, "content_hash", "seq", "chain_hash")
 _SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM audit_rows"  # noqa: S608  names of ours
 _SEALED: Final = f"{_SELECT} WHERE seq IS NOT NULL ORDER BY seq"
@@ -138,8 +138,10 @@ async def _snapshot(database_url: str) -> "AsyncIterator[asyncpg.Connection]":
 
 async def _stream(connection: "asyncpg.Connection", take: Callable[[Any], object]) -> None:
     for statement in (_SEALED, _UNSEALED):
-        async for row in connection.cursor(statement, prefetch=_PREFETCH):
-            take(row)
+        cursor = await connection.cursor(statement)
+        while rows := await cursor.fetch(_AT_ONCE):
+            for row in rows:
+                take(row)
 
 
 def _link(row: Any) -> Link:
