@@ -52,7 +52,7 @@ class Saga:
         return next(plan for plan in self.steps if plan.key == key)
 
     def fresh_steps(self, usual: Mapping[str, int]) -> tuple[Step, ...]:
-        """Return the steps of a new task; ``usual`` has seconds from history where there are any."""
+        """Return a new task's steps; ``usual`` has seconds from history where there are any."""
         return tuple(
             Step(
                 key=plan.key,

@@ -1,7 +1,8 @@
 """The allocation's life as a table, and under any order of what people, nodes and time do.
 
 The state machine was seen to fail when a launch that failed kept its hold (``VOID_HOLD`` taken
-out of ``unwound_failed``).
+out of ``unwound_failed``), and when capacity was given back before the wipe was proven
+(``FREE_CAPACITY`` moved from ``clean`` to ``release``).
 """
 
 import asyncio
