@@ -71,23 +71,26 @@ class Books:
 
     @property
     def run(self) -> Runway:
-        """How long the money lasts if nothing changes."""
+        """How long the money lasts if nothing changes.
+
+        Of what runs alone: what has just ended is paid, perhaps for time beyond the depletion.
+        """
         return runway(
             balances=self.balances,
             credits_=self.account.credits,
-            segments=self.segments,
+            segments=self.running,
             holds=self.open_holds,
         )
 
     def balance(self, now: datetime) -> Balance:
-        return balance_at(self.account, self.balances, self.segments, self.open_holds, now)
+        return balance_at(self.account, self.balances, self.running, self.open_holds, now)
 
     def available(self, now: datetime) -> int:
         """Return what can be spent or held at ``now``, in micro-units; never negative."""
         return available(
             balances=self.balances,
             credits_=self.account.credits,
-            segments=self.segments,
+            segments=self.running,
             run=self.run,
             now=now,
         )

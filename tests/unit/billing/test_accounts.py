@@ -317,6 +317,21 @@ class TestEndOfBalance:
         assert charge == FinalCharge(stopped_at=NOON + 5 * HOUR, cost_micros=5 * DOLLAR)
         assert (await cloud.balance()).posted_micros == 0
 
+    async def test_keeps_the_depletion_that_the_rows_say_when_a_reserve_was_spent(self) -> None:
+        cloud = await funded()
+        await cloud.launch("alc_a", run_on_reserve=True)
+        await cloud.launch("alc_b")
+        await cloud.activate("alc_a")
+        await cloud.activate("alc_b")
+        cloud.clock.pass_(24 * HOUR)
+
+        await cloud.release("alc_a")
+
+        async with cloud.unit() as unit:
+            account = await lock_account(unit, TENANT)
+            books = await read_books(unit, account)
+        assert account.depletes_at == books.run.depletes_at == NOON + 1.5 * HOUR
+
     async def test_returns_what_is_left_of_a_reserve(self) -> None:
         cloud = await funded()
         await cloud.launch(run_on_reserve=True)
