@@ -279,7 +279,9 @@ class NodeDriverContract(WithRig):
         await rig.driver.release(rig.access, spec.claim_id)
 
         assert not (await rig.driver.verify(rig.access, spec.claim_id)).exists
-        assert await rig.driver.list_ours(rig.access) == ()
+        assert await rig.driver.list_ours(rig.access) == (
+            OwnedSlice(claim_id=spec.claim_id, allocation_id=spec.allocation_id, running=False),
+        ), "what it left behind is found, whoever forgot it"
         assert await rig.driver.verify_clean(rig.access, spec.claim_id, spec.gpu_uuids)
 
     async def test_wipes_nothing_that_is_still_there(self, rig: NodeRig) -> None:
@@ -333,16 +335,17 @@ class NodeDriverContract(WithRig):
         assert await rig.driver.list_ours(rig.access) == ()
 
     async def test_does_not_make_what_was_released_before_it_was_made(self, rig: NodeRig) -> None:
-        spec = rig.spec()
-        await rig.driver.release(rig.access, spec.claim_id)
-        await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)
+        released, wiped = rig.spec(), rig.spec()
+        await rig.driver.release(rig.access, released.claim_id)
+        await rig.driver.wipe(rig.access, wiped.claim_id, wiped.gpu_uuids)
 
-        for held_up in (spec, replace(spec, generation=2)):
+        for held_up in (released, replace(released, generation=2), wiped):
             with pytest.raises(NodeRefused, match="stale_generation"):
                 await rig.driver.provision(rig.access, held_up)
 
         assert await rig.driver.list_ours(rig.access) == ()
-        assert await rig.driver.verify_clean(rig.access, spec.claim_id, spec.gpu_uuids) == ()
+        for spec in (released, wiped):
+            assert not await rig.driver.verify_clean(rig.access, spec.claim_id, spec.gpu_uuids)
 
     async def test_fences_a_gpu_until_it_is_wiped(self, rig: NodeRig) -> None:
         first, second = rig.spec(0), rig.spec(0)

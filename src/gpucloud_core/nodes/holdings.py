@@ -180,8 +180,7 @@ def release(holdings: Holdings, claim_id: ClaimId, *, now: datetime) -> Holdings
     Absent is fine; but what was never made is remembered, so that it never will be.
     """
     if claim_id not in holdings.records:
-        never_made = {claim_id: now, **holdings.never_made}
-        return _forget_old(replace(holdings, never_made=never_made), now)
+        return _never_made(holdings, claim_id, now)
     held = holdings.slices.get(claim_id)
     return holdings.put(replace(held, stage=Stage.RELEASED, keys=())) if held else holdings
 
@@ -197,7 +196,7 @@ def wipe(
 ) -> tuple[Holdings, WipeEvidence]:
     """Return the holdings without what the claim left on ``gpu_uuids``, and the proof.
 
-    Once proven it is not done again: the same proof comes back.
+    Once proven it is not done again: the same proof comes back. What was never made never will be.
 
     Raises:
         Refused: still_there, or gpu_in_use by another claim.
@@ -211,10 +210,16 @@ def wipe(
         if shared := set(gpu_uuids) & set(other.spec.gpu_uuids):
             raise Refused("gpu_in_use", f"{min(shared)} is held by {other_id}.")
     proof = _proof(topology, claim_id, gpu_uuids, method=method, at=now)
-    if known and proof.clean and set(known.spec.gpu_uuids) <= set(gpu_uuids):
+    if known is None:
+        return _never_made(holdings, claim_id, now), proof
+    if proof.clean and set(known.spec.gpu_uuids) <= set(gpu_uuids):
         wiped = replace(known, stage=Stage.WIPED, since=now, proof=proof)
         holdings = _forget_old(holdings.put(wiped), now)
     return holdings, proof
+
+
+def _never_made(holdings: Holdings, claim_id: ClaimId, now: datetime) -> Holdings:
+    return _forget_old(replace(holdings, never_made={claim_id: now, **holdings.never_made}), now)
 
 
 def _forget_old(holdings: Holdings, now: datetime) -> Holdings:
@@ -285,8 +290,9 @@ def evidence(holdings: Holdings, topology: Topology, claim_id: ClaimId) -> Slice
 
 
 def owned(holdings: Holdings) -> tuple[OwnedSlice, ...]:
-    """Return every slice that exists, by claim."""
+    """Return every slice of which anything is left, by claim: all but the wiped."""
     return tuple(
         OwnedSlice(claim_id=claim_id, allocation_id=held.spec.allocation_id, running=held.running)
-        for claim_id, held in sorted(holdings.slices.items())
+        for claim_id, held in sorted(holdings.records.items())
+        if held.stage is not Stage.WIPED
     )

@@ -208,7 +208,7 @@ class WipeEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedSlice:
-    """A slice on a node that carries our tag."""
+    """A slice on a node that carries our tag, or what one left behind."""
 
     claim_id: ClaimId
     allocation_id: AllocationId

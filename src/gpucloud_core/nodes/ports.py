@@ -104,7 +104,11 @@ class NodeDriver(Protocol):
         ...
 
     async def list_ours(self, access: NodeAccess) -> tuple[OwnedSlice, ...]:
-        """Return every slice on the node that carries our tag; never one that does not."""
+        """Return everything on the node that carries our tag; never what does not.
+
+        A slice that is released counts, as one that does not run, until it is wiped: what it left
+        behind is somebody's data.
+        """
         ...
 
 

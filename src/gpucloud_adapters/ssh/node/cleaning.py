@@ -33,6 +33,8 @@ def wipe(config: Config, asked: wire.GpusRequest) -> WipeEvidence:
             stage = Stage.WIPED if evidence.clean else record.stage
             records.put(replace(record, stage=stage, wiped=evidence))
             records.forget_old()
+        else:
+            records.note_never_made(asked.claim_id)
     return evidence
 
 

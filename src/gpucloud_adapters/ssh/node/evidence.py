@@ -75,9 +75,8 @@ def list_ours(config: Config, _: wire.Nothing) -> wire.SlicesAnswer:
     """List what is recorded as being here, and any container with our tag that is not."""
     tagged = container.tagged(config)
     ours = {claim: allocation for claim, (allocation, _) in tagged.items()}
-    for record in Records(config).all():
-        if record.stage in (Stage.MADE, Stage.CUT_OFF):
-            ours[record.spec.claim_id] = record.spec.allocation_id
+    for record in Records(config).holding():
+        ours[record.spec.claim_id] = record.spec.allocation_id
     return wire.SlicesAnswer(
         slices=tuple(
             OwnedSlice(
