@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from gpucloud_core.allocations import reasons
 from gpucloud_core.allocations.actions import WORKER, OnNode
 from gpucloud_core.allocations.apply import Cause, advance
 from gpucloud_core.allocations.errors import KeysNotApplied
@@ -66,10 +67,13 @@ class ForceCleanup(InPlace):
         """What it means is written when the task ends."""
 
     async def finished(self, unit: AllocationUnit, task: Task, finish: Finish) -> None:
-        if finish.status is not TaskStatus.SUCCEEDED:
-            return
         allocation = await self._allocation(unit, task)
         now = await unit.now()
+        if finish.status is not TaskStatus.SUCCEEDED:
+            cause = Cause(actor=WORKER, at=now, reason=finish.detail)
+            changes = {"release_failed_reason": reasons.release_failed_reason(finish.error)}
+            await advance(unit, self.ids, allocation, AllocationEvent.GIVE_UP, cause, changes)
+            return
         proof: dict[str, Json] = {
             "method": "operator",
             "claim_id": allocation.claim_id,

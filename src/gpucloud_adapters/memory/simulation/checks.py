@@ -55,21 +55,21 @@ class Checks:
     Args:
         database: where the rows are.
         driver: what is really on the nodes.
-        payments: what was really paid.
         clock: the database's.
-        away: for how long, altogether, nobody was there to work.
         found: told of each breach.
+        payments: what was really paid, if anything was.
+        away: for how long, altogether, nobody was there to work.
     """
 
     def __init__(
         self,
         database: MemoryDatabase,
         driver: MemoryNodeDriver,
-        payments: RestlessPayments,
         clock: Clock,
         *,
-        away: Callable[[], timedelta],
         found: Callable[[Breach], None],
+        payments: RestlessPayments | None = None,
+        away: Callable[[], timedelta] = timedelta,
     ) -> None:
         self.asked = 0
         self._database = database
@@ -133,13 +133,23 @@ class Checks:
                 inside = [] if held is None else [public_key(key).fingerprint for key in held.keys]
                 self._tell(invariants.keys_agree(allocation, inside))
         for session in self._database.rows(PAYMENTS):
-            if session.provider_id in self._payments.told:
+            if self._payments is not None and session.provider_id in self._payments.told:
                 checkout = self._payments.page(session.provider_id or "")
                 self._tell(invariants.paid_is_credited(session, checkout))
 
     def at_the_end(self) -> None:
         """Ask everything of everything, when nobody has anything any more."""
         self.at_rest()
+        self.everything()
+        for allocation in self._database.rows(ALLOCATIONS):
+            if allocation.state not in ENDED:
+                self._tell([Breach("settle", allocation.id, f"it stays {allocation.state}")])
+        for capacity in self._database.rows(NODE_CAPACITY):
+            if capacity.free_mask != capacity.approved_mask:
+                self._tell([Breach("settle", capacity.node_id, "not all of it is free")])
+
+    def everything(self) -> None:
+        """Ask what must hold at any time, of every row there is."""
         by_tenant: dict[str, list[Transfer]] = {}
         for transfer in self._database.transfers:
             by_tenant.setdefault(transfer.tenant_id, []).append(transfer)
@@ -148,12 +158,10 @@ class Checks:
             self._tell(invariants.ledger_adds_up(tenant, {}, posted, self._ledger_of(tenant)))
         for allocation in self._database.rows(ALLOCATIONS):
             self._tell(self._allocation(allocation))
-            if allocation.state not in ENDED:
-                self._tell([Breach("settle", allocation.id, f"it stays {allocation.state}")])
         for capacity in self._database.rows(NODE_CAPACITY):
             self._tell(self._node(capacity.node_id))
-            if capacity.free_mask != capacity.approved_mask:
-                self._tell([Breach("settle", capacity.node_id, "not all of it is free")])
+        for session in self._database.rows(PAYMENTS):
+            self._tell(self._payment(session))
 
     # ---- what is asked of each thing -----------------------------------------------------------
 
@@ -251,7 +259,7 @@ class Checks:
         )
 
     def _payment(self, session: PaymentSession) -> Iterator[Breach]:
-        if session.provider_id is None:
+        if session.provider_id is None or self._payments is None:
             return
         key = f"payment:{session.provider_id}"
         posted = self._database.table(LEDGER_TRANSFERS).candidates(

@@ -139,10 +139,10 @@ class World:
         self.checks = Checks(
             database,
             self.nodes,
-            self.payments,
             self.clock,
-            away=lambda: self.workers.away,
             found=self._broke,
+            payments=self.payments,
+            away=lambda: self.workers.away,
         )
         self.operators = Operators(self.cloud, dice=self._dice("operators"), log=self.log)
         self.mischief = Mischief(
