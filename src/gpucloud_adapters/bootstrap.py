@@ -16,6 +16,7 @@ from gpucloud_adapters.audit_anchors import FileAnchors, anchor_file
 from gpucloud_adapters.credentials import BoxedCredentials
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
+from gpucloud_adapters.redis.client import create_client
 from gpucloud_adapters.redis.rate_limits import RedisRateLimiter
 from gpucloud_adapters.secret_box import AesSecretBox, KeyFile
 from gpucloud_adapters.settings import Settings
@@ -210,7 +211,7 @@ class Outside(Provider):
 
     @provide
     async def redis(self, settings: Settings) -> AsyncIterator[Redis]:
-        client: Redis = Redis.from_url(settings.redis_url.reveal())
+        client = create_client(settings.redis_url.reveal())
         yield client
         await client.aclose()
 

@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from contracts.rate_limiter import RateLimiterContract
+from gpucloud_adapters.redis.client import create_client
 from gpucloud_adapters.redis.live_updates import RedisLiveUpdates
 from gpucloud_adapters.redis.rate_limits import RedisRateLimiter
 from gpucloud_core.kernel.errors import Unavailable
@@ -16,7 +17,7 @@ from gpucloud_core.kernel.time import MICROSECOND
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url) as client:
+    async with create_client(redis_url) as client:
         yield client
 
 
@@ -53,6 +54,19 @@ class TestRedisRateLimiter(RateLimiterContract):
                 assert await one.take("k", limit=2, window=window) is None
 
             assert await limiter.take("k", limit=2, window=window) is not None
+
+    async def test_does_not_notice_connections_that_broke_while_they_waited(
+        self, limiter: RedisRateLimiter, client: Redis, redis_url: str
+    ) -> None:
+        async def take() -> None:
+            assert await limiter.take("k", limit=100, window=timedelta(seconds=60)) is None
+
+        await asyncio.gather(*(take() for _ in range(3)))
+
+        async with Redis.from_url(redis_url) as other:
+            await other.client_kill_filter(_type="normal", skipme=True)
+
+        await asyncio.gather(*(take() for _ in range(3)))
 
     async def test_keeps_the_door_shut_when_redis_does_not_answer(self) -> None:
         nowhere: Redis = Redis(port=1, socket_connect_timeout=1)
