@@ -134,7 +134,9 @@ class TestKeyboard:
         async with Visitor.arrive(browser, server.url) as visitor:
             await signed_in(visitor)
             page = visitor.page
+            await expect(page.get_by_role("button", name="Go to a page")).to_be_visible()
             await page.keyboard.press("Control+k")
+            await expect(page.locator("dialog[open] input")).to_be_focused()
             await page.keyboard.type("catal")
             await page.keyboard.press("Enter")
             await expect(page.get_by_role("heading", level=1, name="Catalog")).to_be_visible()
@@ -211,10 +213,10 @@ class TestLiveUpdates:
             await expect(page.get_by_text("Live", exact=True)).to_be_visible()
             await page.context.set_offline(offline=True)
             await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-            await expect(page.get_by_text("Reconnecting…")).to_be_visible(timeout=8000)
+            await expect(page.get_by_text("Reconnecting…")).to_be_visible(timeout=30_000)
             await page.context.set_offline(offline=False)
 
-            await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=12_000)
+            await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=30_000)
 
     async def test_take_one_stream_for_ten_tabs(self, browser: Browser, server: PageServer) -> None:
         async with Visitor.arrive(browser, server.url) as visitor:

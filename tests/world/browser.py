@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 QUIET = (
     "--no-sandbox",
@@ -18,6 +18,8 @@ QUIET = (
     "--no-first-run",
 )
 WIDE = {"width": 1440, "height": 900}
+
+expect.set_options(timeout=20_000)  # a level is waited for, on a machine that does much else
 
 
 def chromium_version() -> str:
