@@ -2,7 +2,9 @@
 
 Each turn is one transaction that applies the last outcome and writes the next intent, and then
 one call outside any transaction. A worker that lost its lease finds another token in the row and
-drops its result. Losing a worker loses nothing: the row falls due again.
+drops its result. Losing a worker loses nothing: the row falls due again. Losing the database for
+a moment costs that moment: a turn is taken again until it is certain, and an outcome that a
+commit without an answer had applied is known by the row's generation.
 """
 
 import asyncio
@@ -11,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
-from gpucloud_core.kernel.errors import DomainError, ErrorKind
+from gpucloud_core.kernel.errors import Conflict, DomainError, ErrorKind, Unavailable
 from gpucloud_core.kernel.faults import outside
 from gpucloud_core.kernel.ids import Ids, TaskId
 from gpucloud_core.kernel.unit import Json, Scope, Transactions
@@ -21,6 +23,7 @@ from gpucloud_core.work.plan import Do, Finish, NextStep, Saga, Undo, Wait
 from gpucloud_core.work.ports import WorkUnit
 
 GRACE: Final = timedelta(seconds=30)
+PAUSE: Final = timedelta(seconds=1)
 
 _CALL: Final = outside(
     "work",
@@ -83,8 +86,9 @@ class Actions(Protocol[U_contra]):
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of the last call."""
+    """What came of the last call, which the row's ``generation`` ordered."""
 
+    generation: int
     move: Do | Undo
     result: Result | None = None
     error: DomainError | None = None
@@ -94,7 +98,8 @@ class _Outcome:
 class RunTask(Generic[U]):
     """Take a task as far as it goes now. Safe to call any number of times, from anywhere.
 
-    ``grace`` is how much longer a lease lives than its step's timeout.
+    ``grace`` is how much longer a lease lives than its step's timeout; for so long, and with a
+    ``pause`` before each new try, it is tried to write down what came of a step.
     """
 
     transactions: Transactions[U]
@@ -102,17 +107,35 @@ class RunTask(Generic[U]):
     jitter: Jitter
     actions: Mapping[str, Actions[U]]
     grace: timedelta = GRACE
+    pause: timedelta = PAUSE
 
     async def __call__(self, task_id: TaskId) -> None:
         token = self.jitter.token()
         outcome: _Outcome | None = None
         while True:
-            turn = await self._turn(task_id, token, outcome)
+            turn = await self._sure_turn(task_id, token, outcome)
             if turn is None:
                 return
             task, move = turn
             async with _CALL:
                 outcome = await self._act(task, move)
+
+    async def _sure_turn(
+        self, task_id: TaskId, token: str, outcome: _Outcome | None
+    ) -> tuple[Task, Do | Undo] | None:
+        """Take a turn; while the rows cannot be had, again and again as long as the lease lives.
+
+        Whether a turn that ended in trouble was committed is not known, and need not be.
+        """
+        clock = asyncio.get_running_loop().time
+        end = clock() + self.grace.total_seconds()
+        while True:
+            try:
+                return await self._turn(task_id, token, outcome)
+            except (Unavailable, Conflict):
+                if clock() >= end:
+                    raise
+                await asyncio.sleep(self.pause.total_seconds())
 
     async def _turn(
         self, task_id: TaskId, token: str, outcome: _Outcome | None
@@ -133,7 +156,9 @@ class RunTask(Generic[U]):
                 return None  # another worker's
             if outcome is not None and task.lease_token != token:
                 return None  # ours no longer: drop the late result
-            if outcome is not None:
+            if task.lease_token == token:
+                task = replace(task, due_at=None)  # it is ours to do, and now
+            if outcome is not None and outcome.generation == task.generation:
                 task = await self._apply(unit, actions, task, outcome)
             move = plan.next_step(actions.saga, task, now)
             return await self._prepare(unit, actions, task, move, token)
@@ -182,30 +207,30 @@ class RunTask(Generic[U]):
             async with asyncio.timeout(timeout):
                 if isinstance(move, Undo):
                     await actions.undo(task, step)
-                    return _Outcome(move)
-                return _Outcome(move, await actions.do(task, step))
+                    return _Outcome(task.generation, move)
+                return _Outcome(task.generation, move, await actions.do(task, step))
         except TimeoutError:
-            return _Outcome(move, error=StepTimedOut(f"no answer within {timeout:.0f} s"))
+            late = StepTimedOut(f"no answer within {timeout:.0f} s")
+            return _Outcome(task.generation, move, error=late)
         except DomainError as error:
-            return _Outcome(move, error=error)
+            return _Outcome(task.generation, move, error=error)
 
     async def _apply(self, unit: U, actions: Actions[U], task: Task, outcome: _Outcome) -> Task:
         now, key = await unit.now(), outcome.move.step
-        task = replace(task, due_at=None)
         match outcome:
-            case _Outcome(Do(), error=None) if (
+            case _Outcome(move=Do(), error=None) if (
                 task.cancel_requested_at is not None and actions.saga.plan_of(key).commits
             ):
                 pass  # the cancel came first: the planner turns round
-            case _Outcome(Do(), error=None):
+            case _Outcome(move=Do(), error=None):
                 task = plan.completed(task, key, now, outcome.result or {})
                 step = next(step for step in task.steps if step.key == key)
                 await actions.step_done(unit, task, step)
                 await self._tell(unit, task, "step.completed", key)
-            case _Outcome(Undo(), error=None):
+            case _Outcome(move=Undo(), error=None):
                 task = plan.undone(task, key, now)
                 await self._tell(unit, task, "step.undone", key)
-            case _Outcome(Do(), error=DomainError() as error):
+            case _Outcome(move=Do(), error=DomainError() as error):
                 task = plan.attempt_failed(
                     actions.saga,
                     task,
@@ -220,7 +245,7 @@ class RunTask(Generic[U]):
                 await self._tell(unit, task, kind, key, error.detail)
                 if task.undoing:
                     await actions.undoing(unit, task)
-            case _Outcome(Undo(), error=DomainError() as error):
+            case _Outcome(move=Undo(), error=DomainError() as error):
                 jitter = self.jitter.jitter()
                 task = plan.undo_failed(
                     actions.saga, task, key, now, reason=error.detail, jitter=jitter

@@ -1,13 +1,15 @@
 """A saga under every failure: each step repeated, each step failing, each undo repeated.
 
 Seen to fail when ``RunTask`` applied a late result without comparing lease tokens (the outside
-work was then counted done by a worker that had lost it), and when an undo skipped steps that
-were only ``active`` (a slice made by a killed worker stayed).
+work was then counted done by a worker that had lost it), when an undo skipped steps that were only
+``active`` (a slice made by a killed worker stayed), and when an outcome that a commit without an
+answer had applied was applied again.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -121,16 +123,35 @@ class Site:
         self.ends.append(finish.status)
 
 
+@dataclass
+class Shaky:
+    """A database that does not answer at a commit: it has done it, or it has not."""
+
+    transactions: MemoryTransactions
+    faults: list[str]
+
+    @asynccontextmanager
+    async def begin(self, scope: Scope) -> AsyncIterator[MemoryUnit]:
+        fault = self.faults.pop(0) if self.faults else "fine"
+        async with self.transactions.begin(scope) as unit:
+            yield unit
+            if fault == "rolled_back":
+                raise Unavailable("no answer")
+        if fault == "committed":
+            raise Unavailable("no answer")
+
+
 class World:
-    def __init__(self, faults: list[str]) -> None:
+    def __init__(self, faults: list[str], commits: Sequence[str] = ()) -> None:
         self.clock = SteppingClock()
         self.transactions = MemoryTransactions(self.clock)
         self.site = Site(faults=faults)
         self.run: RunTask[MemoryUnit] = RunTask(
-            transactions=self.transactions,
+            transactions=Shaky(self.transactions, list(commits)),
             ids=CountedIds(),
             jitter=CountedTokens(),
             actions={"build": self.site},
+            pause=timedelta(0),
         )
         self.task_id = TaskId(entity_id("tsk", 1))
 
@@ -153,6 +174,11 @@ class World:
             task = await unit.tasks.get(self.task_id)
         assert task is not None
         return task
+
+    async def told(self, kind: str) -> list[str]:
+        """Return the steps that events of this kind were about, in order."""
+        async with self.transactions.begin(Scope.platform()) as unit:
+            return [event.step for event in await unit.task_events.find(kind=kind)]
 
     async def ask_to_cancel(self) -> None:
         async with self.transactions.begin(Scope.platform()) as unit:
@@ -287,6 +313,22 @@ class TestRunTask:
 
         assert task.status is TaskStatus.CANCELLED
         assert "wall" not in world.site.standing
+
+    @given(commits=st.lists(st.sampled_from(["fine", "rolled_back", "committed"]), max_size=8))
+    def test_goes_on_when_the_database_did_not_answer_for_a_moment(
+        self, commits: list[str]
+    ) -> None:
+        async def story() -> tuple[World, Task]:
+            world = World([], commits)
+            await world.queue()
+            await world.turn()
+            return world, await world.task()
+
+        world, task = asyncio.run(story())
+
+        assert task.status is TaskStatus.SUCCEEDED
+        assert asyncio.run(world.told("step.completed")) == KEYS
+        assert asyncio.run(world.told("task.succeeded")) == [""]
 
     async def test_does_not_run_what_another_worker_holds(self) -> None:
         world = World(["killed_before"])
