@@ -60,6 +60,7 @@ class DueContract(StoreContract):
             (AllocationState.ACTIVE, NOW + SECOND),
             (AllocationState.ACTIVE, None),
             (AllocationState.RELEASED, NOW),
+            (AllocationState.DEGRADED, NOW - 2 * SECOND),
         ]
         ids: list[AllocationId] = []
         async with transactions.begin(PLATFORM) as unit:
@@ -74,7 +75,7 @@ class DueContract(StoreContract):
 
         async with transactions.begin(PLATFORM) as unit:
             expired = await unit.allocations.expired(NOW, limit=MANY)
-        assert [one for one in expired if one in ids] == [ids[1], ids[0]]
+        assert [one for one in expired if one in ids] == [ids[5], ids[1], ids[0]]
 
     async def test_finds_tenants_whose_usage_is_due_each_once(
         self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household

@@ -25,7 +25,8 @@ from gpucloud_adapters.stored.kinds import (
 from gpucloud_adapters.stored.lists import ListPlan, plan_list
 from gpucloud_adapters.stored.steps import completed_seconds, usual
 from gpucloud_core.access.model import OneTimeToken
-from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.allocations.model import Allocation
+from gpucloud_core.allocations.ports import MAY_EXPIRE
 from gpucloud_core.audit.chain import Seal, Unsealed
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
 from gpucloud_core.kernel.audit import AuditRow
@@ -210,9 +211,7 @@ class MemoryAllocations(MemoryRows[Allocation]):
         super().__init__(database, scope, ALLOCATIONS)
 
     async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
-        found = self.having(
-            lambda row: row.state is AllocationState.ACTIVE and _has_come(row.releases_at, now)
-        )
+        found = self.having(lambda row: row.state in MAY_EXPIRE and _has_come(row.releases_at, now))
         return [row.id for row in _oldest(found, lambda row: row.releases_at, limit)]
 
 

@@ -15,7 +15,8 @@ from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.steps import LATEST, completed_seconds, usual
 from gpucloud_core.access.model import OneTimeToken
-from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.allocations.model import Allocation
+from gpucloud_core.allocations.ports import MAY_EXPIRE
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, TaskId, TenantId
@@ -63,7 +64,10 @@ class PostgresStoredResponses(PostgresRows[StoredResponse]):
 _allocation = ALLOCATIONS.columns
 _EXPIRED: Final = (
     select(_allocation.id)
-    .where(_allocation.state == AllocationState.ACTIVE.value, _allocation.releases_at <= _NOW)
+    .where(
+        _allocation.state.in_([state.value for state in sorted(MAY_EXPIRE)]),
+        _allocation.releases_at <= _NOW,
+    )
     .order_by(_allocation.releases_at)
     .limit(_LIMIT)
 )

@@ -7,14 +7,12 @@ that a top-up or a change that lands first keeps everything running.
 from dataclasses import dataclass
 
 from gpucloud_core.allocations.apply import Cause
-from gpucloud_core.allocations.model import Allocation, AllocationState
-from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.allocations.model import Allocation
+from gpucloud_core.allocations.ports import MAY_EXPIRE, AllocationUnit
 from gpucloud_core.allocations.release import begin_release
 from gpucloud_core.billing.accounts import end_of_balance, end_segment, lock_account
 from gpucloud_core.kernel.ids import AllocationId, Ids, TenantId
 from gpucloud_core.kernel.unit import AuditFact, Scope, Transactions
-
-_RUNNING = frozenset({AllocationState.ACTIVE, AllocationState.DEGRADED})
 
 
 def _by_us(allocation: Allocation, reason: str) -> AuditFact:
@@ -52,7 +50,7 @@ class ReleaseExpired:
             now = await unit.now()
             if (
                 allocation is None
-                or allocation.state not in _RUNNING
+                or allocation.state not in MAY_EXPIRE
                 or allocation.releases_at is None
                 or allocation.releases_at > now
             ):
@@ -82,7 +80,7 @@ class ReleaseUnfunded:
             done = 0
             for allocation_id in sorted(plan):
                 allocation = await unit.allocations.lock(allocation_id)
-                if allocation is None or allocation.state not in _RUNNING:
+                if allocation is None or allocation.state not in MAY_EXPIRE:
                     continue
                 cause = Cause(actor="gpucloud", at=now, reason="The balance is used up.")
                 await begin_release(unit, self.ids, allocation, cause)

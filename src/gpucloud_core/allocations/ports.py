@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from gpucloud_core.access.ports import AccessUnit
-from gpucloud_core.allocations.model import Allocation, StateChange
+from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
 from gpucloud_core.billing.ports import BillingUnit
 from gpucloud_core.catalog.ports import CatalogUnit
 from gpucloud_core.kernel.ids import AllocationId
@@ -13,10 +13,13 @@ from gpucloud_core.kernel.rows import Rows
 from gpucloud_core.placement.ports import PlacementUnit
 from gpucloud_core.work.ports import WorkUnit
 
+MAY_EXPIRE: Final = frozenset({AllocationState.ACTIVE, AllocationState.DEGRADED})
+"""States in which a time to live ends an allocation: it holds its place, and nothing moves it."""
+
 
 class Allocations(Rows[Allocation], Protocol):
     async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
-        """Return active allocations whose ``releases_at`` has come."""
+        """Return allocations in ``MAY_EXPIRE`` whose ``releases_at`` has come."""
         ...
 
 
