@@ -254,6 +254,25 @@ class TestTheProgramOnANode:
             assert await driver.verify_clean(access, spec.claim_id, spec.gpu_uuids) == ()
             assert world.run("ls", "/run/netns") == ""
 
+    async def test_removes_a_control_group_that_runc_forgot(
+        self, world: RealNode, driver: SshNodeDriver
+    ) -> None:
+        access, spec = world.node.access, world.spec(350)
+        await driver.provision(access, spec)
+        await driver.release(access, spec.claim_id)
+        await driver.wipe(access, spec.claim_id, spec.gpu_uuids)
+        tops = world.cgroup_tops()
+        forgotten = [top / spec.claim_id / "below" for top in tops if top.parent.name != "cpuset"]
+        for folder in forgotten:
+            folder.mkdir(parents=True)
+        procs = forgotten[0] / "cgroup.procs"
+        world.run("sh", "-c", f"sleep 600 > /dev/null 2>&1 & echo $! > {procs}")
+        assert procs.read_text()
+
+        await driver.release(access, spec.claim_id)
+
+        assert await driver.verify_clean(access, spec.claim_id, spec.gpu_uuids) == ()
+
     async def test_lists_what_carries_our_tag_and_nothing_else(
         self, world: RealNode, driver: SshNodeDriver
     ) -> None:

@@ -114,13 +114,14 @@ class RealNode:
         """Return the first process of a slice, as the node numbers it."""
         return int(self.run("cat", f"/run/gpucloud-node/slices/{claim_id}/bundle/pid"))
 
+    def cgroup_tops(self) -> list[Path]:
+        """Return the control group that stands for the node, in each hierarchy that has one."""
+        return _cgroup_tops(self.number)
+
     def cgroups(self) -> list[Path]:
         """Return every control group that the node's slices have."""
         return [
-            folder
-            for top in _cgroup_tops(self.number)
-            for folder in top.glob("clm_*")
-            if folder.is_dir()
+            folder for top in self.cgroup_tops() for folder in top.glob("clm_*") if folder.is_dir()
         ]
 
 

@@ -102,7 +102,7 @@ def verify_clean(config: Config, asked: wire.GpusRequest) -> wire.FoundAnswer:
     found += [f"a mount at {path}" for path in disk.mounts() if asked.claim_id in path]
     found += [f"{device} on its disk" for device in disk.loops(names.disk)]
     found += [f"a folder {path}" for path in (names.kept, names.running) if path.exists()]
-    found += [f"a control group {path}" for path in _cgroups(names.cgroup)]
+    found += [f"a control group {path}" for path in container.groups(names)]
     found += _holders(config, asked.gpu_uuids)
     found += [
         f"{uuid} is not where it was"
@@ -110,12 +110,6 @@ def verify_clean(config: Config, asked: wire.GpusRequest) -> wire.FoundAnswer:
         if uuid not in config.gpus or not config.gpus[uuid].is_there()
     ]
     return wire.FoundAnswer(found=tuple(found[: wire.WORDS_MAX]))
-
-
-def _cgroups(path: str) -> list[str]:
-    """Return the folders of a control group that still exist, in any hierarchy."""
-    roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
-    return [str(folder) for root in roots if (folder := root / path.lstrip("/")).is_dir()]
 
 
 def _holders(config: Config, uuids: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ one for. Root in the slice is an ordinary user on the node; nobody in it can gai
 import json
 import os
 import shutil
+import signal
 import stat
 import time
 from collections.abc import Iterator
@@ -240,12 +241,45 @@ def stop(names: Names) -> None:
 
 
 def remove(names: Names) -> None:
-    """Stop and remove the container and its bundle; absent is fine."""
+    """Stop and remove the container, its control groups and its bundle; absent is fine."""
     stop(names)
     if exists(names):
         _runc(names, "delete", "--force", names.container)
+    _remove_groups(names)
     if names.bundle.exists():
         shutil.rmtree(names.bundle)
+
+
+def groups(names: Names) -> list[Path]:
+    """Return the folders of the slice's control group that still exist, in any hierarchy."""
+    roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
+    return [folder for root in roots if (folder := root / names.cgroup.lstrip("/")).is_dir()]
+
+
+def _remove_groups(names: Names) -> None:
+    """Remove what a runc that was killed half way made and does not know of.
+
+    Raises:
+        Refused: a process in there does not die.
+    """
+    deadline = time.monotonic() + _STOP_SECONDS
+    while left := groups(names):
+        for folder in left:
+            for below, _, _ in os.walk(folder, topdown=False):
+                _empty(Path(below))
+        if time.monotonic() > deadline:
+            raise Refused("still_running", "A control group of the slice does not empty.")
+
+
+def _empty(group: Path) -> None:
+    """Kill the processes of a control group, and remove it if they are gone."""
+    try:
+        for pid in map(int, (group / "cgroup.procs").read_text().split()):
+            if pid:  # what this program cannot see reads as 0, and 0 would be itself
+                os.kill(pid, signal.SIGKILL)
+        group.rmdir()
+    except OSError:
+        time.sleep(0.01)  # they are dying, or it is gone
 
 
 def tagged(config: Config) -> dict[str, tuple[str, bool]]:
