@@ -3,8 +3,9 @@
 // focus, selection and scroll stay.
 //
 // One stream per browser: a browser allows six connections per origin. The visible tab that holds
-// a lock opens it and passes what it hears to the others. Without a stream we ask every 5 s. A
-// hidden tab does neither, and catches up when it is looked at.
+// a lock opens it and passes what it hears to the others. Without a stream we ask every 5 s, and
+// after a question that got no answer we ask again, each browser at a moment of its own. A hidden
+// tab does none of this, and catches up when it is looked at.
 
 import { Idiomorph } from "idiomorph";
 
@@ -15,6 +16,7 @@ const SETTLE = 200;
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("gc-live") : null;
 let source = null;
 let poll = null;
+let again = null;
 let pending = null;
 let paused = false;
 let updated = Date.now();
@@ -26,6 +28,7 @@ export function start() {
   if (!document.querySelector("[data-live]")) return;
   channel?.addEventListener("message", (event) => hear(event.data));
   document.addEventListener("visibilitychange", () => (document.hidden ? rest() : wake()));
+  window.addEventListener("online", () => hear(["*"]));
   document.addEventListener("click", togglePause);
   setInterval(note, 1000);
   note();
@@ -61,14 +64,27 @@ function listen() {
   source.addEventListener("error", () => {
     failing = true;
     poll ??= setInterval(() => hear(["*"]), POLL);
+    if (source?.readyState === EventSource.CLOSED) soon(relisten); // the browser has given up
   });
+}
+
+function relisten() {
+  if (source?.readyState !== EventSource.CLOSED) return;
+  source.close();
+  listen();
+}
+
+/** Do something in a while that differs from browser to browser. */
+function soon(what) {
+  return setTimeout(what, POLL * (0.2 + 0.8 * Math.random()));
 }
 
 function rest() {
   source?.close();
   source = null;
   clearInterval(poll);
-  poll = null;
+  clearTimeout(again);
+  poll = again = null;
   letGo?.();
   letGo = null;
 }
@@ -100,6 +116,10 @@ async function refresh() {
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch {
     failing = true;
+    again ??= soon(() => {
+      again = null;
+      hear(["*"]);
+    });
     return note();
   }
   failing = false;
