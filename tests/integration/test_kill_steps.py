@@ -1,8 +1,9 @@
 """Workers die at every step of a launch, a cancelled launch and a release; others finish the work.
 
 Real processes, killed by SIGKILL; real PostgreSQL and Valkey; simulated hosts over SSH. `make
-test` has each step once, `make campaign` every point before, during and after its call, and two
-deaths in a row.
+test` has each step once, `make campaign` every point before, during and after its call. Seen to
+fail when a step began without its intent written down, and when a slice was not found by its tag
+before it was made again.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """A worker that stops, is given up, and comes back: its late results and its late orders.
 
-The worker is a real process under SIGSTOP, for longer than its lease. Seen to fail when a runner
-applied a result without looking whose lease it is, and when a host forgot the slices it had wiped.
+The worker is a real process under SIGSTOP, mostly for longer than its lease. Seen to fail when a
+runner took up what is under another's lease, when it applied a result without looking whose lease
+it is, and when a host made a slice of a claim that had been released before.
 """
 
 import signal
@@ -48,6 +49,22 @@ async def fence_of(site: Site, machine: AllocationId) -> tuple[int, object]:
 
 
 class TestLateWorker:
+    async def test_is_left_alone_while_its_lease_lasts(self, site: Site) -> None:
+        [machine] = await site.launch()
+        task = await site.task_of(machine)
+        strike = Strike("provision.after_create", STOP)
+        slow = await site.nursery.one(task, strike, lease_seconds=60)
+        await slow.stopped()
+        before = await fence_of(site, machine)
+
+        other = await site.nursery.one(task)
+        assert await other.ended() == 0
+
+        assert await fence_of(site, machine) == before
+        slow.signal(signal.SIGCONT)
+        assert await slow.ended() == 0
+        assert await site.settled() == {AllocationState.ACTIVE: 1}
+
     async def test_finds_its_results_dropped(self, site: Site) -> None:
         machines = [(await site.launch())[0] for _ in range(3)]
         points = ("provision.after_create", "provision.after_apply_keys", "provision.after_verify")

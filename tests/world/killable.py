@@ -7,8 +7,7 @@ point is in its order and nowhere else: production code can only be armed from w
 A worker runs with the product's own parts. ``serve`` is all of a worker: relay, sweep, jobs and
 the queue's consumer. ``one`` is the consumer alone, over a queue of its own that holds one task,
 so that a test knows which task meets which point; it ends with status 0 when the task had no more
-to do. Steps time out sooner and leases are shorter than in production, or waiting for a dead
-worker's lease would take minutes.
+to do. Leases are shorter than in production, as tests wait for those of the dead to end.
 """
 
 import asyncio
@@ -41,9 +40,7 @@ from gpucloud_core.work.run import RunTask
 from gpucloud_workers import app
 from gpucloud_workers.queue import TaskQueue, make_broker
 
-STEP_SECONDS: Final = 4
-GRACE_SECONDS: Final = 1
-LEASE_SECONDS: Final = STEP_SECONDS + GRACE_SECONDS
+LEASE_SECONDS: Final = 5
 DURING_SECONDS: Final = 0.05  # into a call that takes longer
 _POLL_SECONDS: Final = 0.02
 _DATABASES: Final = 15  # of a Redis, besides the first
@@ -78,17 +75,11 @@ class Shortened(Provider):
     """The product's runner of tasks, with less patience."""
 
     scope = Scope.APP
+    lease_seconds = LEASE_SECONDS
 
     @decorate
     def run_task(self, run: RunTask[AllocationUnit]) -> RunTask[AllocationUnit]:
-        shortest = timedelta(seconds=STEP_SECONDS)
-        actions: dict[str, Any] = {}
-        for kind, action in run.actions.items():
-            steps = tuple(
-                replace(step, timeout=min(step.timeout, shortest)) for step in action.saga.steps
-            )
-            actions[kind] = replace(action, saga=replace(action.saga, steps=steps))  # type: ignore[type-var]  # every action is a dataclass
-        return replace(run, actions=actions, grace=timedelta(seconds=GRACE_SECONDS))
+        return replace(run, lease=timedelta(seconds=self.lease_seconds))
 
 
 def make_container(settings: Settings) -> AsyncContainer:
@@ -173,6 +164,7 @@ def _born(order: Mapping[str, Any]) -> NoReturn:
         setattr(app, "TaskRunner", Struck)  # noqa: B010  mypy knows it as a class
         settings = Settings.of(order["environment"])
         strikes = [Strike(**each) for each in order["strikes"]]
+        Shortened.lease_seconds = order["lease_seconds"]
         if order["task"]:
             _one(settings, strikes, TaskId(order["task"]), order["number"])
         else:
@@ -276,11 +268,15 @@ class Nursery:
         """Start all of a worker."""
         return await self._start("", strikes)
 
-    async def one(self, task_id: str, *strikes: Strike) -> Worker:
+    async def one(
+        self, task_id: str, *strikes: Strike, lease_seconds: int = LEASE_SECONDS
+    ) -> Worker:
         """Start a worker that is given this task and no other."""
-        return await self._start(task_id, strikes)
+        return await self._start(task_id, strikes, lease_seconds)
 
-    async def _start(self, task_id: str, strikes: Sequence[Strike]) -> Worker:
+    async def _start(
+        self, task_id: str, strikes: Sequence[Strike], lease_seconds: int = LEASE_SECONDS
+    ) -> Worker:
         assert self._process.stdin is not None
         async with self._asking:
             self._number += 1
@@ -289,6 +285,7 @@ class Nursery:
                 "log": str(self._log),
                 "strikes": [asdict(each) for each in strikes],
                 "task": task_id,
+                "lease_seconds": lease_seconds,
                 "number": self._number,
             }
             self._process.stdin.write(json.dumps(order).encode() + b"\n")

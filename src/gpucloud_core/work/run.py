@@ -2,15 +2,17 @@
 
 Each turn is one transaction that applies the last outcome and writes the next intent, and then
 one call outside any transaction. A worker that lost its lease finds another token in the row and
-drops its result. Losing a worker loses nothing: the row falls due again. Losing the database for
-a moment costs that moment: a turn is taken again until it is certain, and an outcome that a
-commit without an answer had applied is known by the row's generation.
+drops its result. Losing a worker loses nothing: the row falls due again, soon, as a lease is short
+and is renewed for as long as the call takes. Losing the database for a moment costs that moment:
+a turn is taken again until it is certain, and an outcome that a commit without an answer had
+applied is known by the row's generation.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from gpucloud_core.kernel.errors import Conflict, DomainError, ErrorKind, Unavailable
@@ -22,8 +24,10 @@ from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStat
 from gpucloud_core.work.plan import Do, Finish, NextStep, Saga, Undo, Wait
 from gpucloud_core.work.ports import WorkUnit
 
-GRACE: Final = timedelta(seconds=30)
+LEASE: Final = timedelta(seconds=15)
+BEATS: Final = 3  # how often a lease is renewed before it would end
 PAUSE: Final = timedelta(seconds=1)
+PATIENCE: Final = timedelta(seconds=30)
 
 _CALL: Final = outside(
     "work",
@@ -98,16 +102,17 @@ class _Outcome:
 class RunTask(Generic[U]):
     """Take a task as far as it goes now. Safe to call any number of times, from anywhere.
 
-    ``grace`` is how much longer a lease lives than its step's timeout; for so long, and with a
-    ``pause`` before each new try, it is tried to write down what came of a step.
+    ``lease`` is for how long a worker that is not heard of keeps its task. While the database
+    does not answer, a turn is tried again after each ``pause``, as long as ``patience`` lasts.
     """
 
     transactions: Transactions[U]
     ids: Ids
     jitter: Jitter
     actions: Mapping[str, Actions[U]]
-    grace: timedelta = GRACE
+    lease: timedelta = LEASE
     pause: timedelta = PAUSE
+    patience: timedelta = PATIENCE
 
     async def __call__(self, task_id: TaskId) -> None:
         token = self.jitter.token()
@@ -117,18 +122,18 @@ class RunTask(Generic[U]):
             if turn is None:
                 return
             task, move = turn
-            async with _CALL:
+            async with _CALL, self._held(task_id, token):
                 outcome = await self._act(task, move)
 
     async def _sure_turn(
         self, task_id: TaskId, token: str, outcome: _Outcome | None
     ) -> tuple[Task, Do | Undo] | None:
-        """Take a turn; while the rows cannot be had, again and again as long as the lease lives.
+        """Take a turn; while the rows cannot be had, again and again.
 
         Whether a turn that ended in trouble was committed is not known, and need not be.
         """
         clock = asyncio.get_running_loop().time
-        end = clock() + self.grace.total_seconds()
+        end = clock() + self.patience.total_seconds()
         while True:
             try:
                 return await self._turn(task_id, token, outcome)
@@ -136,6 +141,29 @@ class RunTask(Generic[U]):
                 if clock() >= end:
                     raise
                 await asyncio.sleep(self.pause.total_seconds())
+
+    @asynccontextmanager
+    async def _held(self, task_id: TaskId, token: str) -> AsyncIterator[None]:
+        """Keep the lease for as long as the block takes."""
+        beating = asyncio.create_task(self._beat(task_id, token))
+        try:
+            yield
+        finally:
+            beating.cancel()
+            await asyncio.wait({beating})
+
+    async def _beat(self, task_id: TaskId, token: str) -> None:
+        while True:
+            await asyncio.sleep(self.lease.total_seconds() / BEATS)
+            with suppress(Unavailable, Conflict):  # the next beat may still be in time
+                async with self.transactions.begin(Scope.platform()) as unit:
+                    task = await unit.tasks.lock(task_id)
+                    if task is None or task.lease_token != token:
+                        return
+                    await unit.tasks.put(self._leased(task, await unit.now()))
+
+    def _leased(self, task: Task, now: datetime) -> Task:
+        return replace(task, lease_until=now + self.lease, due_at=now + self.lease)
 
     async def _turn(
         self, task_id: TaskId, token: str, outcome: _Outcome | None
@@ -185,14 +213,11 @@ class RunTask(Generic[U]):
                     task = replace(task, undoing=True)
                     await actions.undoing(unit, task)
                 await self._tell(unit, task, "step.undoing", key)
-        timeout = actions.saga.plan_of(move.step).timeout
         task = replace(
-            task,
+            self._leased(task, now),
             status=TaskStatus.RUNNING,
             started_at=task.started_at or now,
             lease_token=token,
-            lease_until=now + timeout + self.grace,
-            due_at=now + timeout + self.grace,
             wait_reason="",
             generation=task.generation + 1,
         )

@@ -330,6 +330,30 @@ class TestRunTask:
         assert asyncio.run(world.told("step.completed")) == KEYS
         assert asyncio.run(world.told("task.succeeded")) == [""]
 
+    async def test_keeps_its_lease_for_as_long_as_a_step_takes(self) -> None:
+        world = World([])
+        await world.queue()
+        run = replace(world.run, lease=timedelta(seconds=0.03))
+        original = world.site.do
+
+        async def slow(task: Task, step: Step) -> Mapping[str, Json]:
+            begun = await world.task()
+            world.clock.instant += timedelta(minutes=5)
+            async with asyncio.timeout(5):
+                while (await world.task()).lease_until == begun.lease_until:  # noqa: ASYNC110  time passes
+                    await asyncio.sleep(0.01)
+            assert replace(await world.task(), lease_until=None, due_at=None) == replace(
+                begun, lease_until=None, due_at=None
+            )
+            return await original(task, step)
+
+        world.site.do = slow  # type: ignore[method-assign]  # a node takes its time
+
+        await run(world.task_id)
+
+        assert (await world.task()).status is TaskStatus.SUCCEEDED
+        assert world.site.opened == 1
+
     async def test_does_not_run_what_another_worker_holds(self) -> None:
         world = World(["killed_before"])
         await world.queue()
