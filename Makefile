@@ -20,7 +20,7 @@ TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 # Six programs start from one source tree; also where Python is told to write no bytecode itself.
 COMPILE_SOURCE = $(BIN)/python -m compileall -q src
 
-.PHONY: help run test check bench unit lint types imports docs assets packages lock clean
+.PHONY: help run test check campaign bench unit lint types imports docs assets packages lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ test: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Run every test 
 
 check: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Lint, types, architecture and unit tests (what a commit must pass)
 	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) types lint imports unit
+
+campaign: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Kill workers at every point and race many times over; takes long
+	@.ci/system-parts
+	CAMPAIGN_ROUNDS=20 $(BIN)/pytest tests/integration/test_kill_steps.py tests/integration/test_races_launch.py
 
 bench: $(STAMPS)/dev $(STAMPS)/editable ## Measure what must stay fast
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done
