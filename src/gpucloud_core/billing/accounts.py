@@ -6,7 +6,7 @@ other's changes, and each leaves standing and deadlines as they must be.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
@@ -255,6 +255,12 @@ async def _end(
     before = await _fresh(unit, account)
     now = await unit.now(not_before=at)
     segment = before.segment_of(allocation_id)
+    if segment is None:
+        known = await unit.usage_segments.find(allocation_id=allocation_id)
+        segment = meter.ended_after(known, allocation_id, at)
+        before = (
+            before if segment is None else replace(before, segments=(*before.segments, segment))
+        )
     entries = await _entries_of(unit, segment, since=at) if segment is not None else ()
     after = meter.ended(before, allocation_id, at, now, entries=entries)
     if void:

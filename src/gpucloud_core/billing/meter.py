@@ -37,7 +37,8 @@ def ended(
     """End what runs of the allocation and settle it for good.
 
     Args:
-        books: if nothing of the allocation runs in them, they stay as they are.
+        books: if nothing of the allocation runs in them, they stay as they are, but for one whose
+            money had ended it later than ``at``: that one ends at ``at`` instead.
         allocation_id: whose segment.
         at: when its time stopped counting; the end of its money is taken if that was earlier.
         now: when this is posted.
@@ -47,18 +48,35 @@ def ended(
     books = expired(books, min(at, now))
     segment = books.segment_of(allocation_id)
     if segment is None:
-        return books
+        late = ended_after(books.segments, allocation_id, at)
+        return books if late is None else _closed(books, late, at, now, entries)
     run = books.run
     at = max(segment.started_at, run.paid_until(segment, min(at, now)))
     books = charged_up_to(books, segment, run.balance_pays_until(segment, at), now)
     segment = books.segment_of(allocation_id) or segment
+    return expired(_closed(books, segment, at, now, entries), now)
+
+
+def ended_after(
+    segments: Iterable[UsageSegment], allocation_id: AllocationId, at: datetime
+) -> UsageSegment | None:
+    """Return the allocation's last segment, if it has ended, and later than ``at``."""
+    ends = [s for s in segments if s.allocation_id == allocation_id and s.ended_at is not None]
+    last = max(ends, key=lambda segment: segment.settled_until, default=None)
+    return last if last is not None and last.settled_until > max(at, last.started_at) else None
+
+
+def _closed(
+    books: Books, segment: UsageSegment, at: datetime, now: datetime, entries: Iterable[Transfer]
+) -> Books:
+    """End ``segment`` at ``at``: the reserve pays the rest, or what is too much goes back."""
     micros, over = ending(segment, at)
     books = books.with_segment(over)
     if micros > 0:
-        books = captured(books, segment, at, micros, now)
-    elif micros < 0:
+        return captured(books, segment, at, micros, now)
+    if micros < 0:
         memo = f"Settled, but it does not count from {rfc3339(at)} on"
         given = ledger.corrections(newest_first=entries, micros=-micros, at=now, memo=memo)
         for back, lot in given:
             books = books.posted(back, lots=(lot,))
-    return expired(books, now)
+    return books

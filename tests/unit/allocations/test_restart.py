@@ -187,6 +187,20 @@ class TestMoneyThatEndsMeanwhile:
         assert await ada.state(allocation) is AllocationState.RELEASED
         assert await ada.cost(allocation) <= DOLLAR
 
+    async def test_is_given_back_from_the_restart_on_if_it_does_not_come_back(self) -> None:
+        ada = await Owner.arrive(dollars=0)
+        await ada.cloud.give(ada.actor, RATE + DOLLAR)
+        allocation = await ada.launch(1)
+        await ada.cloud.pass_time(10 * MINUTE)
+        ada.cloud.driver.plan(Fault(verb="restart", kind=FaultKind.REFUSED_BEFORE, times=99))
+
+        await ada.cloud.restart(ada.actor, allocation)
+        ada.cloud.clock.advance_to(ada.cloud.clock.now() + 60 * MINUTE)  # nobody is there to work
+        await ada.cloud.pass_time(30 * MINUTE)
+
+        assert await ada.state(allocation) is AllocationState.DEGRADED
+        assert await ada.cost(allocation) == priced(10 * MINUTE)
+
 
 class TestAskingForIt:
     async def test_twice_restarts_once(self) -> None:
