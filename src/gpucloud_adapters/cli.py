@@ -16,6 +16,7 @@ from typing import Final
 
 from gpucloud_adapters import audit_check, parts
 from gpucloud_adapters.audit_anchors import anchor_file
+from gpucloud_adapters.memory.simulation import command as simulation
 from gpucloud_adapters.settings import Settings, SettingsInvalid, UpSettings, database_url, home
 from gpucloud_core.kernel.errors import DomainError
 
@@ -64,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = keys.add_subparsers(dest="verb", required=True, metavar="VERB")
     rotate = verbs.add_parser("rotate", help="Make a new master key; the platform may run.")
     rotate.add_argument("database_url", nargs="?", help="default: DATABASE_URL")
+    simulate = commands.add_parser("simulate", help=simulation.SUMMARY)
+    simulation.add_arguments(simulate)
     return parser
 
 
@@ -149,7 +152,7 @@ COMMANDS: Final[dict[str, tuple[Callable[[Mapping[str, str]], int], str]]] = {
     "version": (_version, "Print the version."),
 }
 
-WITH_ARGUMENTS: Final = {"audit": _audit, "keys": _keys}
+WITH_ARGUMENTS: Final = {"audit": _audit, "keys": _keys, "simulate": simulation.run}
 _KEYS: Final = "Change the key under which secrets are stored."
 _AUDIT: Final = "Verify or export the audit trail, without the platform running."
 

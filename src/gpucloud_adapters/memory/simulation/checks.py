@@ -5,7 +5,7 @@ meters. So the cost of a question is that of the change, however long the world 
 whole is asked at the end.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from gpucloud_adapters.stored.kinds import (
     USAGE_SEGMENTS,
     Kind,
 )
+from gpucloud_core.allocations.lifecycle import LIFECYCLE
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.billing.books import Books
 from gpucloud_core.billing.model import (
@@ -44,8 +45,10 @@ from gpucloud_core.kernel.time import Clock
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.holdings import HeldSlice, owned
 from gpucloud_core.nodes.wire_values import public_key
+from gpucloud_core.work.model import Task
 
-_MONEY: Final[tuple[Kind[Any], ...]] = (BILLING_ACCOUNTS, HOLDS, USAGE_SEGMENTS, LEDGER_TRANSFERS)
+_MONEY: Final[tuple[Kind[Any], ...]] = (BILLING_ACCOUNTS, USAGE_SEGMENTS, HOLDS, LEDGER_TRANSFERS)
+"""What a tenant's money is made of; meters before holds, for these are asked as they were."""
 _OF_ALLOCATIONS: Final[tuple[Kind[Any], ...]] = (HOLDS, USAGE_SEGMENTS, CLAIMS)
 
 
@@ -59,6 +62,8 @@ class Checks:
         found: told of each breach.
         payments: what was really paid, if anything was.
         away: for how long, altogether, nobody was there to work.
+        lied_about: claims of which a node said that an order was carried out, and it was not;
+            until all is at rest nothing is held against anybody about them.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Checks:
         found: Callable[[Breach], None],
         payments: RestlessPayments | None = None,
         away: Callable[[], timedelta] = timedelta,
+        lied_about: Collection[str] = (),
     ) -> None:
         self.asked = 0
         self._database = database
@@ -77,10 +83,12 @@ class Checks:
         self._payments = payments
         self._clock = clock
         self._away = away
+        self._lied_about = lied_about
         self._found = found
         self._balances: dict[str, dict[AccountKind, int]] = {}
         self._accounts: dict[str, BillingAccount] = {}
         self._running: dict[str, dict[str, UsageSegment]] = {}  # by tenant
+        self._tasks: dict[str, Task] = {}  # those under way
         self._holds: dict[str, dict[str, Hold]] = {}  # by tenant; open ones
 
     # ---- after each event ----------------------------------------------------------------------
@@ -96,7 +104,7 @@ class Checks:
         for key in changed.get(PAYMENTS.table, ()):
             self._tell(self._payment(self._database.table(PAYMENTS).rows[key]))
         for key in changed.get(TASKS.table, ()):
-            self._tell(invariants.task_is_due(self._database.table(TASKS).rows[key]))
+            self._tell(self._task(self._database.table(TASKS).rows[key]))
 
     def node_changed(self, host: str) -> None:
         """Ask what must hold on a node whatever order it has just carried out."""
@@ -119,6 +127,7 @@ class Checks:
 
     def at_rest(self) -> None:
         """Ask what must hold once nothing moves: the nodes and the rows agree."""
+        self._lied_about = ()
         for node in self._database.rows(NODES):
             on_node = owned(self._driver.holdings(node.access.host))
             here = [row for row in self._database.rows(ALLOCATIONS) if row.node_id == node.id]
@@ -209,19 +218,23 @@ class Checks:
             running[segment.id] = segment
             return
         was = running.pop(segment.id, None)
-        holds = self._holds.get(segment.tenant_id, {}).values()
         before = self._accounts.get(segment.tenant_id)
-        on_reserve = any(
-            hold.run_on_reserve
-            for hold in self._database.table(HOLDS).candidates(
-                {"allocation_id": segment.allocation_id}
-            )
+        if was is None or before is None:
+            return
+        allocation = self._database.table(ALLOCATIONS).rows[segment.allocation_id]
+        goes_on = LIFECYCLE.states[allocation.state].billed  # its money ended while it restarted
+        reserves = (
+            hold.amount_micros
+            for hold in self._holds.get(segment.tenant_id, {}).values()
+            if hold.allocation_id == segment.allocation_id and hold.run_on_reserve
         )
-        if was is not None and before is not None and not on_reserve and holds is not None:
-            allocation = self._database.table(ALLOCATIONS).rows[segment.allocation_id]
-            yield from invariants.meter_stopped_on_time(
-                before, was, segment, allocation.state_since
-            )
+        yield from invariants.meter_stopped_on_time(
+            before,
+            was,
+            segment,
+            asked_at=None if goes_on else allocation.state_since,
+            reserve_micros=sum(reserves),
+        )
 
     def _allocation(self, allocation: Allocation) -> Iterator[Breach]:
         self.asked += 1
@@ -248,6 +261,16 @@ class Checks:
         yield from invariants.somebody_drives(
             allocation, task, self._clock.now(), asleep=self._away()
         )
+
+    def _task(self, task: Task) -> Iterator[Breach]:
+        yield from invariants.task_is_due(task)
+        before = self._tasks.get(task.id)
+        if before is not None:
+            yield from invariants.lease_is_kept(before, task, self._clock.now())
+        if task.finished_at is None:
+            self._tasks[task.id] = task
+        else:
+            self._tasks.pop(task.id, None)
 
     def _node(self, node_id: str) -> Iterator[Breach]:
         here = {"node_id": node_id}
@@ -300,6 +323,8 @@ class Checks:
         return {kind: stored.get((TenantId(tenant), kind), 0) for kind in AccountKind}
 
     def _left(self, allocation: Allocation) -> HeldSlice | None:
+        if allocation.claim_id in self._lied_about:
+            return None
         node = self._database.table(NODES).rows[allocation.node_id]
         return self._driver.holdings(node.access.host).records.get(allocation.claim_id)
 

@@ -30,7 +30,7 @@ from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.holdings import HeldSlice, Stage
 from gpucloud_core.nodes.model import OwnedSlice, Slot, SlotState
 from gpucloud_core.placement.model import Claim, NodeCapacity
-from gpucloud_core.work.model import Task
+from gpucloud_core.work.model import StepStatus, Task
 
 S = AllocationState
 
@@ -45,6 +45,7 @@ HANDED_OVER: Final = frozenset({S.ACTIVE, S.RESTARTING, S.DEGRADED})
 DRIVEN: Final = MAKING | {S.RESTARTING, S.RELEASING}
 """States that a task has to lead out of."""
 
+_OUTCOMES: Final = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.UNDONE})
 _PATIENCE: Final = 3  # how many times its own limit a state may last
 
 
@@ -108,7 +109,10 @@ def time_is_billed_once(
     """I3: what is billed lies between active and the end, and no second is billed twice."""
     ordered = sorted(segments, key=lambda segment: (segment.started_at, segment.id))
     running = [segment for segment in ordered if segment.ended_at is None]
-    if (len(running) == 1) != LIFECYCLE.states[allocation.state].billed:
+    billed = LIFECYCLE.states[allocation.state].billed
+    # While it restarts its money may end: it is released as soon as it is back.
+    is_paused = allocation.state is S.RESTARTING and ordered and not running
+    if (len(running) == 1) != billed and not is_paused:
         found = f"{len(running)} meters run while it is {allocation.state}"
         yield Breach("I3", allocation.id, found)
     since = allocation.active_at
@@ -122,6 +126,9 @@ def time_is_billed_once(
         asked = allocation.release_requested_at
         if asked is not None and since > asked:
             yield Breach("I3", segment.id, f"it ends at {since}, after the release at {asked}")
+        broken_at = allocation.state_since if allocation.state is S.DEGRADED else None
+        if broken_at is not None and since > broken_at:
+            yield Breach("I3", segment.id, f"it ends at {since}, after the evidence at {broken_at}")
     is_over = ordered and not running and allocation.state not in HANDED_OVER
     if is_over and allocation.billing_stopped_at != since:
         found = f"billing stopped at {allocation.billing_stopped_at}, its last meter at {since}"
@@ -129,21 +136,34 @@ def time_is_billed_once(
 
 
 def meter_stopped_on_time(
-    before: BillingAccount, running: UsageSegment, ended: UsageSegment, asked_at: datetime
+    before: BillingAccount,
+    running: UsageSegment,
+    ended: UsageSegment,
+    *,
+    asked_at: datetime | None,
+    reserve_micros: int = 0,
 ) -> Iterator[Breach]:
     """I3: a meter stops when it was asked to, or when its money ended if that was earlier.
 
     To the micro-unit: of the instants at which it costs the same, any will do. ``before`` and
-    ``running`` are the rows as they were; a reserve may pay for more time, so this is about
-    allocations that do not run on theirs.
+    ``running`` are the rows as they were. ``asked_at`` is None where nobody asked, and
+    ``reserve_micros`` pay for time beyond the end of the balance.
     """
-    due = asked_at
+    exact = set()
+    if asked_at is not None:
+        exact.add(_cost(ended, max(asked_at, running.started_at)))
     if before.depletes_at is not None:
-        due = min(due, max(before.depletes_at, running.settled_until))
-    due = max(due, running.started_at)
-    exact = accrued(ended.rate_micros_per_hour, microseconds_between(ended.started_at, due))
-    if ended.settled_micros != exact:
-        yield Breach("I3", ended.id, f"it was billed until {ended.ended_at}, not {due}")
+        exact.add(_cost(ended, max(before.depletes_at, running.settled_until)) + reserve_micros)
+    if not exact:
+        yield Breach("I3", ended.id, f"it ended at {ended.ended_at}, and nothing asked it to")
+    elif ended.settled_micros != min(exact):
+        found = f"{ended.settled_micros} until {ended.ended_at}, not {min(exact)}"
+        yield Breach("I3", ended.id, found)
+
+
+def _cost(segment: UsageSegment, until: datetime) -> int:
+    elapsed = microseconds_between(segment.started_at, until)
+    return accrued(segment.rate_micros_per_hour, max(0, elapsed))
 
 
 def paid_once(session: PaymentSession, checkout: Checkout, posted: int) -> Iterator[Breach]:
@@ -179,8 +199,7 @@ def usage_adds_up(
     if settled != taken:
         yield Breach("I5", allocation_id, f"usage says {settled}, the ledger {taken}")
     for segment in segments:
-        elapsed = microseconds_between(segment.started_at, segment.settled_until)
-        exact = accrued(segment.rate_micros_per_hour, max(0, elapsed))
+        exact = _cost(segment, segment.settled_until)
         if segment.settled_micros != exact:
             found = f"{segment.settled_micros} for time that costs {exact}"
             yield Breach("I5", segment.id, found)
@@ -235,11 +254,17 @@ def free_is_clean(allocation: Allocation, claim: Claim, left: HeldSlice | None) 
 
 
 def nothing_strays(
-    host: str, on_node: Iterable[OwnedSlice], open_claims: Mapping[ClaimId, Claim]
+    host: str,
+    on_node: Iterable[OwnedSlice],
+    open_claims: Mapping[ClaimId, Claim],
+    lied_about: Collection[str] = (),
 ) -> Iterator[Breach]:
-    """I9, at all times: every slice on a node belongs to an open claim."""
+    """I9, at all times: every slice on a node belongs to an open claim.
+
+    Of a claim that its node has lied about this is not to be had, only that it is soon found.
+    """
     for owned in on_node:
-        if owned.claim_id not in open_claims:
+        if owned.claim_id not in open_claims and owned.claim_id not in lied_about:
             yield Breach("I9", owned.claim_id, f"it is on {host}, and its claim is closed")
 
 
@@ -321,3 +346,16 @@ def task_is_due(task: Task) -> Iterator[Breach]:
     """I11: a task with steps that has not finished is due at some time."""
     if task.steps and task.finished_at is None and task.due_at is None:
         yield Breach("I11", task.id, "it is not finished and never due")
+
+
+def lease_is_kept(before: Task, after: Task, now: datetime) -> Iterator[Breach]:
+    """F6: nobody takes a task whose lease runs, and none writes what came of a step without one."""
+    holder, until = before.lease_token, before.lease_until
+    is_taken = holder is not None and after.lease_token not in {holder, None}
+    if is_taken and until is not None and until > now:
+        yield Breach("lease", after.id, f"it was taken at {now}, and somebody has it until {until}")
+    if holder is None:
+        was = {step.key: step.status for step in before.steps}
+        for step in after.steps:
+            if was.get(step.key) is StepStatus.ACTIVE and step.status in _OUTCOMES:
+                yield Breach("lease", after.id, f"{step.key} is {step.status}, by nobody's lease")

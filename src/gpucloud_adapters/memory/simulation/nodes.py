@@ -96,6 +96,7 @@ class RestlessNodes(MemoryNodeDriver):
         self.moods: Final = {host: Mood() for host in nodes}
         self.is_calm = False
         self.met: Final[Counter[str]] = Counter()
+        self.lied_about: Final[set[str]] = set()  # claims of which an order was not carried out
         self._dice = dice
         self._told = told
         self._stragglers: set[asyncio.Task[None]] = set()
@@ -137,19 +138,23 @@ class RestlessNodes(MemoryNodeDriver):
         call = partial(super().verify, access, claim_id)
         return await self._through(access, wire.VERIFY.verb, call)
 
+    async def restart(self, access: NodeAccess, claim_id: ClaimId, generation: int) -> None:
+        call = partial(super().restart, access, claim_id, generation)
+        return await self._through(access, wire.RESTART.verb, call)
+
     async def cut_off(self, access: NodeAccess, claim_id: ClaimId) -> None:
         call = partial(super().cut_off, access, claim_id)
         return await self._through(access, wire.CUT_OFF.verb, call)
 
     async def release(self, access: NodeAccess, claim_id: ClaimId) -> None:
         call = partial(super().release, access, claim_id)
-        return await self._through(access, wire.RELEASE.verb, call)
+        return await self._through(access, wire.RELEASE.verb, call, claim_id)
 
     async def wipe(
         self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
     ) -> WipeEvidence:
         call = partial(super().wipe, access, claim_id, gpu_uuids)
-        return await self._through(access, wire.WIPE.verb, call)
+        return await self._through(access, wire.WIPE.verb, call, claim_id)
 
     async def verify_clean(
         self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
@@ -160,7 +165,9 @@ class RestlessNodes(MemoryNodeDriver):
     async def list_ours(self, access: NodeAccess) -> tuple[OwnedSlice, ...]:
         return await self._through(access, wire.LIST.verb, partial(super().list_ours, access))
 
-    async def _through(self, access: NodeAccess, verb: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _through(
+        self, access: NodeAccess, verb: str, call: Callable[[], Awaitable[T]], claim_id: str = ""
+    ) -> T:
         """Carry a call to its node and its answer back, as the node's mood and luck have it."""
         host, mood = access.host, self.moods[access.host]
         await asyncio.sleep(self._dice.between(0.01, 1.5))
@@ -176,6 +183,8 @@ class RestlessNodes(MemoryNodeDriver):
         if fate == SLOW:
             await asyncio.sleep(self._dice.between(5, 60))
         elif fate not in {WELL, SLOW_ANSWER}:
+            if fate == FaultKind.PRETENDED:
+                self.lied_about.add(claim_id)
             self.plan(Fault(verb=verb, kind=FaultKind(fate), host=host))
         answer = await self._at_node(host, verb, call)
         if fate == SLOW_ANSWER:

@@ -13,15 +13,18 @@ from gpucloud_adapters.memory.simulation.dice import Dice
 from gpucloud_adapters.memory.simulation.provider import RestlessPayments
 from gpucloud_adapters.memory.simulation.virtual import WorldClock
 from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.edit_keys import EditKeys
+from gpucloud_core.allocations.follow import CancelTask, RetryFailed
 from gpucloud_core.allocations.launch import LaunchAllocations
 from gpucloud_core.allocations.model import AllocationState, EndOfBalance
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.allocations.request import LaunchRequest
+from gpucloud_core.allocations.restart import RestartAllocation
 from gpucloud_core.billing.payments import CheckoutAsked, StartCheckout
 from gpucloud_core.billing.ports import ProcessorUnavailable
 from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.idempotency import IdempotencyKey
-from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.placement.model import Spread
 
@@ -57,6 +60,7 @@ class Customer:
     keys: list[str] = field(default_factory=list)
     _actor: Actor | None = None
     _numbers: int = 0
+    _launched: TaskId | None = None  # the task of the last launch
 
     @property
     def actor(self) -> Actor:
@@ -132,6 +136,51 @@ class Customer:
         mine = await self._mine(_RELEASABLE)
         await asyncio.gather(*(self._answered(self._release_one(each)) for each in mine + mine[:1]))
 
+    async def _restart(self) -> None:
+        """Restart something, and perhaps release it while it restarts."""
+        mine = await self._mine((S.ACTIVE,))
+        if not mine:
+            return
+        chosen = self.dice.pick(mine)
+        restart = RestartAllocation(transactions=self.cloud.transactions, ids=self.cloud.ids)
+        await restart(actor=self.actor, allocation_id=chosen)
+        self.log(f"{self.name}: restarted {chosen}")
+        if self.dice.chance(0.2):
+            await asyncio.sleep(self.dice.between(0, 20))
+            await self._release_one(chosen)
+
+    async def _edit_keys(self) -> None:
+        """Let other keys in; at times once more before that is done."""
+        mine = await self._mine((S.ACTIVE,))
+        if not mine:
+            return
+        chosen = self.dice.pick(mine)
+        edit = EditKeys(transactions=self.cloud.transactions, ids=self.cloud.ids)
+        for _ in range(self.dice.whole(1, 2)):
+            keys = tuple(key for key in self.keys if self.dice.chance(0.5)) or (self.keys[0],)
+            await edit(actor=self.actor, allocation_id=chosen, ssh_key_ids=keys)
+            self.log(f"{self.name}: lets {len(keys)} keys into {chosen}")
+            await asyncio.sleep(self.dice.between(0, 5))
+
+    async def _retry(self) -> None:
+        """Launch again what failed of the last launch."""
+        if self._launched is None:
+            return
+        cloud = self.cloud
+        launch = LaunchAllocations(
+            transactions=cloud.transactions, ids=cloud.ids, fleet=cloud.fleet
+        )
+        retry = RetryFailed(transactions=cloud.transactions, launch=launch)
+        key = self._key("retry")
+        await retry(actor=self.actor, task_id=self._launched, idempotency=key)
+        self.log(f"{self.name}: retried {self._launched}")
+
+    async def _cancel_launch(self) -> None:
+        """Cancel the rest of the last launch."""
+        if self._launched is not None:
+            cancel = CancelTask(transactions=self.cloud.transactions)
+            await cancel(actor=self.actor, task_id=self._launched)
+
     async def _read(self) -> None:
         """Look at the balance, at a quote, and at everything of one's own."""
         await self.cloud.balance(self.actor)
@@ -197,6 +246,7 @@ class Customer:
             request=request,
             idempotency=key,
         )
+        self._launched = accepted.task_id
         made = [allocation_id for allocation_id, _ in accepted.allocations]
         self.log(f"{self.name}: launched {' '.join(made)}")
         return made
@@ -252,6 +302,10 @@ _HABITS: Final[Mapping[str, float]] = {
     "cancel": 6,
     "release": 22,
     "release_all": 5,
+    "restart": 5,
+    "edit_keys": 5,
+    "retry": 4,
+    "cancel_launch": 3,
     "read": 5,
     "pay": 12,
     "pay_at_the_end": 6,

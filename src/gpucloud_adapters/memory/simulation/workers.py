@@ -8,7 +8,7 @@ it over; now and then there is none at all.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ from gpucloud_core.allocations.reconcile import ReconcileMoney, ReconcileNode
 from gpucloud_core.billing.due import MeetDeadline, SettleDue
 from gpucloud_core.billing.ports import PaymentProcessor
 from gpucloud_core.billing.webhooks import DueWebhooks, HandleWebhook
-from gpucloud_core.kernel.errors import DomainError
+from gpucloud_core.kernel.errors import DomainError, IllegalTransition
 from gpucloud_core.kernel.faults import armed
 from gpucloud_core.kernel.ids import NodeId, TaskId, TenantId
 from gpucloud_core.kernel.unit import Event, Scope
@@ -55,14 +55,18 @@ _CADENCE: Final = {"task": 3.0, "deadlines": 1.0, "settle": 10.0, "expired": 5.0
 
 _AGAIN: Final = {
     "task": timedelta(seconds=10),
-    **dict.fromkeys(("deadlines", "settle", "expired", "webhooks"), timedelta(0)),
+    **dict.fromkeys(("deadlines", "settle", "expired", "webhooks"), timedelta(seconds=1)),
 }
 """How soon the same row is taken up again."""
 
 _LIVELY: Final = frozenset({"work.before_call", "work.after_call"})
 """Where a worker may fall asleep: outside every transaction and every timeout."""
 
+_NAPS: Final = ((10, 40), (60, 1800))
+"""For how many seconds: until somebody else is in the middle of it, or has long done it."""
+
 _RECONCILE_SECONDS: Final = 3600.0  # far apart: in life it is a minute, and as many reads
+_PATIENCE: Final = timedelta(hours=2)  # a due row that stays due for so long is never met
 _REBORN: Final = (2.0, 30.0)  # seconds until a killed worker is there again
 
 
@@ -135,6 +139,14 @@ class Workers:
     def is_busy(self) -> bool:
         return any(worker.jobs for worker in self._workers)
 
+    def overdue(self) -> Iterator[tuple[str, datetime]]:
+        """Give what has been due for longer than finding it may take, and since when."""
+        latest = self._clock.now() - _PATIENCE - self.away
+        for kind, rows in self._due.items():
+            for key, at in rows.items():
+                if at < latest:
+                    yield f"{kind} {key}", at
+
     # ---- finding work --------------------------------------------------------------------------
 
     def look(self, database: MemoryDatabase, changed: Changed) -> None:
@@ -184,7 +196,7 @@ class Workers:
             upcoming = self._due[kind].get(key)
         else:
             upcoming = min(self._due[kind].values(), default=None)
-        if upcoming is not None and name not in self._waiting:
+        if upcoming is not None and (kind != "task" or name not in self._waiting):
             soonest = self._clock.now() + _AGAIN[kind]
             self._wake(name, max(upcoming, soonest))
 
@@ -238,6 +250,8 @@ class Workers:
                 await job()
             except DomainError as error:
                 self._log(f"{worker.name}: {name} {error.code}")
+                if isinstance(error, IllegalTransition):
+                    self._crashed(name, error)
             except Exception as error:  # noqa: BLE001  the outermost loop: it is a finding
                 self._crashed(name, error)
 
@@ -252,7 +266,7 @@ class Workers:
             raise Killed
         if point in _LIVELY and self._dice.chance(0.006):
             self.met["fell asleep"] += 1
-            seconds = self._dice.between(60, 1800)
+            seconds = self._dice.between(*self._dice.pick(_NAPS))
             self._log(f"{worker.name}: asleep at {point} for {seconds:.0f} s")
             await asyncio.sleep(seconds)
 

@@ -143,6 +143,7 @@ class World:
             found=self._broke,
             payments=self.payments,
             away=lambda: self.workers.away,
+            lied_about=self.nodes.lied_about,
         )
         self.operators = Operators(self.cloud, dice=self._dice("operators"), log=self.log)
         self.mischief = Mischief(
@@ -188,6 +189,8 @@ class World:
         while True:
             await asyncio.sleep(_HOUR)
             self.checks.time_passed()
+            for what, at in self.workers.overdue():
+                self._broke(Breach("I11", what, f"due since {at}, and nobody does it"))
 
     async def _rest(self) -> None:
         """Wait until nothing moves any more."""
