@@ -16,7 +16,7 @@ import pytest
 
 from contracts.node_rig import NodeRig, WithRig, read_to_end, read_until
 from contracts.shells import ShellsContract
-from gpucloud_core.nodes.model import OwnedSlice
+from gpucloud_core.nodes.model import NodeMode, OwnedSlice
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
 from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
 from gpucloud_core.nodes.wire_values import public_key
@@ -64,6 +64,20 @@ class NodeDriverContract(WithRig):
 
         assert found.outputs.keys() <= {" ".join(argv) for argv in DISCOVERY_COMMANDS}
         assert "MemTotal" in found.outputs["cat /proc/meminfo"]
+
+    async def test_says_which_mode_it_is_in(self, rig: NodeRig) -> None:
+        assert await rig.driver.set_mode(rig.access, NodeMode.CONTAINER) is NodeMode.CONTAINER
+
+    async def test_changes_no_mode_while_anything_of_ours_is_on_it(self, rig: NodeRig) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        await rig.driver.release(rig.access, spec.claim_id)
+
+        with pytest.raises(NodeRefused):
+            await rig.driver.set_mode(rig.access, NodeMode.VM)
+
+        await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)
+        assert await rig.driver.set_mode(rig.access, NodeMode.CONTAINER) is NodeMode.CONTAINER
 
     async def test_says_that_nobody_answers(self, rig: NodeRig) -> None:
         with pytest.raises(NodeUnreachable):

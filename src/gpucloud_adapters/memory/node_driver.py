@@ -26,6 +26,7 @@ from gpucloud_core.nodes.holdings import HeldSlice, Holdings, Refused
 from gpucloud_core.nodes.model import (
     Discovery,
     NodeAccess,
+    NodeMode,
     OwnedSlice,
     ProbeReport,
     SliceEndpoint,
@@ -137,6 +138,12 @@ class MemoryNodeDriver:
     async def discover(self, access: NodeAccess) -> Discovery:
         with self._call(access, DISCOVER) as call:
             return Discovery(outputs=node_texts.outputs(call.topology))
+
+    async def set_mode(self, access: NodeAccess, mode: NodeMode) -> NodeMode:
+        with self._call(access, wire.SET_MODE.verb) as call:
+            asked = _sent(wire.SET_MODE, wire.ModeDocument(mode=mode))
+            call.holdings = rules.set_mode(call.holdings, asked.mode)
+            return call.holdings.mode
 
     async def provision(self, access: NodeAccess, spec: SliceSpec) -> SliceEndpoint:
         with self._call(access, wire.PROVISION.verb) as call:

@@ -10,6 +10,7 @@ from gpucloud_core.nodes import wire
 from gpucloud_core.nodes.model import (
     Discovery,
     NodeAccess,
+    NodeMode,
     OwnedSlice,
     ProbeReport,
     SliceEndpoint,
@@ -68,6 +69,10 @@ class SshNodeDriver:
                 if output.status == 0
             }
         )
+
+    async def set_mode(self, access: NodeAccess, mode: NodeMode) -> NodeMode:
+        asked = wire.ModeDocument(mode=mode)
+        return (await ask(self._connections, access, wire.SET_MODE, asked)).mode
 
     async def provision(self, access: NodeAccess, spec: SliceSpec) -> SliceEndpoint:
         return await ask(self._connections, access, wire.PROVISION, spec)

@@ -12,11 +12,10 @@ from typing import Final
 
 from gpucloud_core.nodes.host import HostCpus, parse_lscpu, parse_meminfo
 from gpucloud_core.nodes.links import LinkTable, parse_links
-from gpucloud_core.nodes.model import Gpu, LinkClass, Topology
+from gpucloud_core.nodes.model import Fault, Gpu, LinkClass, Topology
 from gpucloud_core.nodes.slots import CpuListInvalid, format_cpus, parse_cpus
 from gpucloud_core.nodes.smi import (
     DiscoveryUnreadable,
-    Fault,
     SmiGpu,
     SmiReport,
     parse_listing,

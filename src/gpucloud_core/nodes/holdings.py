@@ -18,6 +18,7 @@ from typing import Final
 
 from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.nodes.model import (
+    NodeMode,
     OwnedSlice,
     SliceEvidence,
     SliceSpec,
@@ -73,11 +74,13 @@ class Holdings:
     """Everything a node knows of ours, by claim. A value: verbs return a new one.
 
     ``never_made`` are claims that were released before anything was made of them, and when: an
-    order to make them that was held up on its way comes too late.
+    order to make them that was held up on its way comes too late. ``mode`` is how the node hands
+    its GPUs out.
     """
 
     records: Mapping[ClaimId, HeldSlice] = field(default_factory=dict)
     never_made: Mapping[ClaimId, datetime] = field(default_factory=dict)
+    mode: NodeMode = NodeMode.CONTAINER
 
     @property
     def slices(self) -> Mapping[ClaimId, HeldSlice]:
@@ -86,6 +89,17 @@ class Holdings:
 
     def put(self, held: HeldSlice) -> "Holdings":
         return replace(self, records={**self.records, held.spec.claim_id: held})
+
+
+def set_mode(holdings: Holdings, mode: NodeMode) -> Holdings:
+    """Return the holdings in another mode; the same again changes nothing.
+
+    Raises:
+        Refused: not_empty, while anything of ours is left on the node.
+    """
+    if mode is not holdings.mode and (left := owned(holdings)):
+        raise Refused("not_empty", f"{left[0].claim_id} is still on this node.")
+    return replace(holdings, mode=mode)
 
 
 def provision(
@@ -223,7 +237,8 @@ def _never_made(holdings: Holdings, claim_id: ClaimId, now: datetime) -> Holding
 
 
 def _forget_old(holdings: Holdings, now: datetime) -> Holdings:
-    return Holdings(
+    return replace(
+        holdings,
         records={
             claim_id: held
             for claim_id, held in holdings.records.items()

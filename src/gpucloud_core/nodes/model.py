@@ -95,6 +95,31 @@ class NodeAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something that is not well, or that could not be read: a stable code and a sentence."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What the last discovery found besides the topology that the node is sold by.
+
+    Attributes:
+        faults: what is not well there, or could not be read.
+        found: the inside as it was found, where it differs. It waits for an operator: what a node
+            is sold by never changes by itself.
+        mode: the mode that the node itself says it is in; None if it was never asked.
+    """
+
+    at: datetime
+    faults: tuple[Fault, ...] = ()
+    found: Topology | None = None
+    mode: NodeMode | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     id: NodeId
     name: str
@@ -111,6 +136,7 @@ class Node:
     probe_error: str = ""
     created_at: datetime
     version: int = 0
+    findings: Findings | None = None  # of the last discovery; None where none was kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

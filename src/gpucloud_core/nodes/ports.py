@@ -11,6 +11,7 @@ from gpucloud_core.nodes.model import (
     Discovery,
     Node,
     NodeAccess,
+    NodeMode,
     OwnedSlice,
     ProbeReport,
     SliceEndpoint,
@@ -60,6 +61,13 @@ class NodeDriver(Protocol):
     async def probe(self, access: NodeAccess) -> ProbeReport: ...
 
     async def discover(self, access: NodeAccess) -> Discovery: ...
+
+    async def set_mode(self, access: NodeAccess, mode: NodeMode) -> NodeMode:
+        """Make the node hand its GPUs out this way, and return the mode read back from it.
+
+        Refused while anything of ours is on it, and where the node cannot be in that mode.
+        """
+        ...
 
     async def provision(self, access: NodeAccess, spec: SliceSpec) -> SliceEndpoint:
         """Make the slice, tagged with its claim, with no keys in it yet."""

@@ -166,7 +166,7 @@ def conditions(node: Node, slot: Slot) -> tuple[Condition, ...]:
         ),
         _condition("cpu_share", bool(slot.cpus), f"CPUs {slot.cpus or 'none'}."),
         _condition("memory_share", slot.memory_mib > 0, f"{slot.memory_mib} MiB."),
-        _mode(node.mode),
+        _mode(node),
     ]
     if node.mode is NodeMode.VM and is_switched(node.topology):
         found.append(_partitions(node.topology))
@@ -188,10 +188,14 @@ def _one_model(topology: Topology, gpu: Gpu) -> Condition:
     return _condition("one_model", len(models) == 1, reason)
 
 
-def _mode(mode: NodeMode) -> Condition:
-    sold = mode is not NodeMode.MIG
-    reason = f"The node is in {mode} mode." if sold else "MIG instances are sold by geometry."
-    return _condition("node_mode", sold, reason)
+def _mode(node: Node) -> Condition:
+    really = node.findings.mode if node.findings else None
+    if really not in {None, node.mode}:
+        reason = f"The node says that it is still in {really} mode, not in {node.mode} mode."
+        return _condition("node_mode", False, reason)
+    if node.mode is NodeMode.MIG:
+        return _condition("node_mode", False, "MIG instances are sold by geometry, not as slots.")
+    return _condition("node_mode", True, f"The node is in {node.mode} mode.")
 
 
 def _partitions(topology: Topology) -> Condition:

@@ -12,6 +12,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from gpucloud_core.kernel.errors import DomainError, ErrorKind
+from gpucloud_core.nodes.model import Fault
 
 TEXT_MAX: Final = 4 * 1024 * 1024
 GPUS_MAX: Final = 64
@@ -23,14 +24,6 @@ class DiscoveryUnreadable(DomainError):
     code = "discovery_unreadable"
     kind = ErrorKind.CONFLICT
     next_step = "Run the command on the node by hand and mend what it complains about."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Something that is not well, or that could not be read: a stable code and a sentence."""
-
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

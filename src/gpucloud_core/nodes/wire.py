@@ -14,6 +14,7 @@ from typing import Final
 from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.nodes import wire_values as check
 from gpucloud_core.nodes.model import (
+    NodeMode,
     OwnedSlice,
     ProbeReport,
     SliceEndpoint,
@@ -98,6 +99,13 @@ class ProbeAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModeDocument:
+    """Both ways: the mode asked for, and the one read back."""
+
+    mode: NodeMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeysAnswer:
     key_fingerprints: tuple[str, ...]
 
@@ -166,6 +174,12 @@ PROBE: Final = Exchange(
         {"gpu_uuids": _gpus, "driver_version": check.version, "problems": _sentences},
     ),
     seconds_max=20,
+)
+SET_MODE: Final = Exchange(
+    "set-mode",
+    Document("set-mode request", ModeDocument, {"mode": check.node_mode}),
+    Document("set-mode answer", ModeDocument, {"mode": check.node_mode}),
+    seconds_max=120,
 )
 PROVISION: Final = Exchange(
     "provision",

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, parse_id
+from gpucloud_core.nodes.model import NodeMode
 
 T = TypeVar("T")
 
@@ -170,6 +171,14 @@ _domain_name = matching(
     "an address or a host name",
 )
 _cpulist = matching(r"\d{1,4}(?:-\d{1,4})?(?:,\d{1,4}(?:-\d{1,4})?){0,1023}", "a list of CPUs")
+
+
+def node_mode(value: object) -> NodeMode:
+    """One of the ways in which a node hands its GPUs out."""
+    try:
+        return NodeMode(value)  # type: ignore[arg-type]  # whatever else it is, it is none of them
+    except ValueError as error:
+        raise Wrong("is not the mode of a node") from error
 
 
 def username(value: object) -> str:

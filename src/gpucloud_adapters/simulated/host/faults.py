@@ -27,6 +27,7 @@ VERBS: Final = frozenset(
     exchange.verb
     for exchange in (
         wire.PROBE,
+        wire.SET_MODE,
         wire.PROVISION,
         wire.SET_KEYS,
         wire.VERIFY,

@@ -12,6 +12,7 @@ from typing import Final
 from gpucloud_adapters.simulated.host.identity import write_private
 from gpucloud_core.kernel.time import rfc3339
 from gpucloud_core.nodes.holdings import HeldSlice, Holdings, Stage
+from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.nodes.wire import PROVISION, WIPE
 from gpucloud_core.nodes.wire_values import claim_id, key_line
 
@@ -52,6 +53,7 @@ class HoldingsFile:
             never_made={
                 claim_id(name): datetime.fromisoformat(at) for name, at in never_made.items()
             },
+            mode=NodeMode(document.get("mode", NodeMode.CONTAINER)),  # likewise
         )
 
     def save(self, holdings: Holdings) -> None:
@@ -70,5 +72,6 @@ class HoldingsFile:
                 for held in holdings.records.values()
             ],
             "never_made": {name: rfc3339(at) for name, at in holdings.never_made.items()},
+            "mode": holdings.mode,
         }
         write_private(self._path, json.dumps(document, indent=1).encode() + b"\n")

@@ -77,6 +77,11 @@ def _probe(before: Before, _request: wire.Nothing) -> tuple[Holdings, wire.Probe
     )
 
 
+def _set_mode(before: Before, request: wire.ModeDocument) -> tuple[Holdings, wire.ModeDocument]:
+    after = rules.set_mode(before.holdings, request.mode)
+    return after, wire.ModeDocument(mode=after.mode)
+
+
 def _provision(before: Before, spec: SliceSpec) -> tuple[Holdings, SliceEndpoint]:
     key = before.host_key(spec.claim_id)
     endpoint = SliceEndpoint(
@@ -138,6 +143,7 @@ def _list(before: Before, _request: wire.Nothing) -> tuple[Holdings, wire.Slices
 
 _TABLE: Final = (
     Verb(wire.PROBE, _probe),
+    Verb(wire.SET_MODE, _set_mode, takes_time=True),
     Verb(wire.PROVISION, _provision, takes_time=True),
     Verb(wire.SET_KEYS, _set_keys),
     Verb(wire.VERIFY, _verify),

@@ -21,6 +21,7 @@ Does: TypeAlias = Callable[[config.Config, Any], Any]  # its exchange tells what
 
 VERBS: Final[Mapping[str, tuple[wire.Exchange[Any, Any], Does]]] = {
     wire.PROBE.verb: (wire.PROBE, evidence.probe),
+    wire.SET_MODE.verb: (wire.SET_MODE, slices.set_mode),
     wire.PROVISION.verb: (wire.PROVISION, slices.provision),
     wire.SET_KEYS.verb: (wire.SET_KEYS, slices.set_keys),
     wire.VERIFY.verb: (wire.VERIFY, evidence.verify),

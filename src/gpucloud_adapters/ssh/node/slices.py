@@ -19,6 +19,7 @@ from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.nodes import wire
 from gpucloud_core.nodes import wire_values as check
 from gpucloud_core.nodes.model import (
+    NodeMode,
     SliceEndpoint,
     SliceSpec,
 )
@@ -50,6 +51,14 @@ LogLevel QUIET
 AcceptEnv LANG LC_*
 Subsystem sftp internal-sftp
 """
+
+
+def set_mode(config: Config, asked: wire.ModeDocument) -> wire.ModeDocument:
+    """Say that the node makes containers. It can make nothing else, and says so when asked to."""
+    del config
+    if asked.mode is not NodeMode.CONTAINER:
+        raise Refused("mode_unsupported", f"This node makes containers and has no {asked.mode}.")
+    return wire.ModeDocument(mode=NodeMode.CONTAINER)
 
 
 def provision(config: Config, spec: SliceSpec) -> SliceEndpoint:
