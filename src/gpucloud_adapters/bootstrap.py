@@ -61,6 +61,7 @@ from gpucloud_core.notices import attention, inbox
 from gpucloud_core.notices.overdue import SweepAttention
 from gpucloud_core.notices.ports import NoticeUnit
 from gpucloud_core.notices.tell import TellPeople
+from gpucloud_core.placement import change_mode, onboard, rediscover
 from gpucloud_core.placement.enroll import EnrollNode
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
@@ -116,6 +117,12 @@ USE_CASES: Final = (
     due.SettleDue,
     due.MeetDeadline,
     EnrollNode,
+    onboard.ProposeNode,
+    onboard.ReviewNode,
+    onboard.ApproveSlots,
+    rediscover.RediscoverNode,
+    rediscover.AcceptFindings,
+    change_mode.ChangeNodeMode,
     goodwill.GiveGoodwill,
     SealAudit,
     AnchorAudit,
