@@ -12,14 +12,17 @@ from gpucloud_adapters.memory.node_driver import MemoryShells
 from gpucloud_adapters.memory.passwords import ScryptPasswordHasher
 from gpucloud_adapters.memory.payments import MemoryPayments
 from gpucloud_adapters.memory.rate_limits import MemoryRateLimiter
+from gpucloud_adapters.memory.secret_box import MemorySecretBox
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.system import SystemSecrets
 from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.audit.ports import AnchorStore, AuditUnit
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
+from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.outbox import RelayUnit
+from gpucloud_core.kernel.secret_box import SecretBox
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.ports import NodeDriver, Shells
@@ -96,6 +99,14 @@ class InMemory(Provider):
     @provide
     def allocations(self, cloud: MemoryCloud) -> Transactions[AllocationUnit]:
         return cloud.transactions
+
+    @provide
+    def nodes(self, cloud: MemoryCloud) -> Transactions[FleetUnit]:
+        return cloud.transactions
+
+    @provide
+    def box(self) -> SecretBox:
+        return MemorySecretBox()
 
     @provide
     def limiter(self, cloud: MemoryCloud) -> RateLimiter:

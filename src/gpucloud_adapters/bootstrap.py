@@ -51,6 +51,9 @@ from gpucloud_core.billing import due, goodwill, payments, webhooks
 from gpucloud_core.billing import queries as billing_queries
 from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
+from gpucloud_core.fleet import add, look, operate, slots
+from gpucloud_core.fleet import queries as nodes
+from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.outbox import RelayUnit
 from gpucloud_core.kernel.secret_box import SecretBox, SecretUnit
@@ -124,6 +127,14 @@ USE_CASES: Final = (
     rediscover.AcceptFindings,
     change_mode.ChangeNodeMode,
     goodwill.GiveGoodwill,
+    add.AddNode,
+    look.LookAtNode,
+    operate.OperateNode,
+    look.ChangeMode,
+    slots.WithholdSlots,
+    nodes.ListNodes,
+    nodes.CountNodes,
+    nodes.ReadNode,
     SealAudit,
     AnchorAudit,
     TellPeople,
@@ -217,6 +228,10 @@ class Outside(Provider):
         return all_
 
     @provide
+    def fleet_transactions(self, all_: PostgresTransactions) -> Transactions[FleetUnit]:
+        return all_
+
+    @provide
     async def redis(self, settings: Settings) -> AsyncIterator[Redis]:
         client = create_client(settings.redis_url.reveal())
         yield client
@@ -307,6 +322,7 @@ class Inside(Provider):
     def run_task(
         self,
         transactions: Transactions[AllocationUnit],
+        fleet: Transactions[FleetUnit],
         driver: NodeDriver,
         ids: Ids,
         secrets: SystemSecrets,
@@ -317,9 +333,13 @@ class Inside(Provider):
         cleanup = operations.ForceCleanup(transactions=transactions, driver=driver, ids=ids)
         stray = CleanUp(transactions=transactions, driver=driver, ids=ids)
         anew = restart.RestartOnNode(transactions=transactions, driver=driver, ids=ids)
+        probe = look.ProbeNode(transactions=fleet, driver=driver, ids=ids)
+        discover = look.DiscoverNode(transactions=fleet, driver=driver, ids=ids)
+        mode = look.ChangeModeOnNode(transactions=fleet, driver=driver, ids=ids)
         actions: tuple[Actions[AllocationUnit], ...] = (
             *(provision, release_, edit, cleanup),
             *(stray, anew),
+            *(probe, discover, mode),
         )
         return RunTask(
             transactions=transactions,

@@ -1,14 +1,11 @@
 """Private keys of nodes, sealed in the database."""
 
-import re
 from dataclasses import dataclass
-from typing import Final
 
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.secret_box import SecretBox, SecretPlace, SecretUnit
+from gpucloud_core.kernel.secret_box import SecretBox, SecretUnit
 from gpucloud_core.kernel.unit import Scope, Transactions
-
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+from gpucloud_core.nodes.credentials import credential_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +22,7 @@ class BoxedCredentials:
             NotFound: there is none.
             SecretUnreadable: it cannot be opened.
         """
-        place = _place(name)
+        place = credential_place(name)
         async with self.transactions.begin(Scope.platform()) as unit:
             sealed = await unit.secrets.get(place.id)
         if sealed is None:
@@ -34,7 +31,7 @@ class BoxedCredentials:
 
     async def keep(self, name: str, private_key: str) -> None:
         """Store a private key under ``name``, replacing what was there."""
-        place = _place(name)
+        place = credential_place(name)
         async with self.transactions.begin(Scope.platform()) as unit:
             now = await unit.now()
             sealed = await self.box.seal(place, private_key, now)
@@ -42,9 +39,3 @@ class BoxedCredentials:
                 await unit.secrets.add(sealed)
             else:
                 await unit.secrets.put(sealed)
-
-
-def _place(name: str) -> SecretPlace:
-    if not _NAME.fullmatch(name):
-        raise NotFound("There is no credential of this name.")
-    return SecretPlace(row=f"credential/{name}", field="private_key")

@@ -207,6 +207,20 @@ class FleetContract(StoreContract):
             async with transactions.begin(home.scope) as unit:
                 await unit.fleet.put(replace(row, version=1, sellable=False))
 
+    async def test_sells_nothing_of_a_node_whose_gate_is_held(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        (row,) = await self.a_fleet(transactions, gpus=4)
+        claim = a_claim(home.tenant.id, row.node_id, 0b0110)
+
+        async with transactions.begin(PLATFORM) as unit:
+            held = await unit.fleet.lock(row.node_id)
+            assert held is not None
+            taking = asyncio.create_task(self.take(transactions, home, claim))
+            await unit.fleet.put(replace(held, sellable=False))
+
+        assert not await taking
+
     async def test_refuses_an_overlapping_claim_of_a_wrong_program(
         self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
     ) -> None:

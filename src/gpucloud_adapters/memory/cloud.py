@@ -46,6 +46,7 @@ from gpucloud_core.billing.goodwill import GiveGoodwill
 from gpucloud_core.billing.model import Balance
 from gpucloud_core.billing.queries import ReadBalance
 from gpucloud_core.catalog.model import OsImage, Price, Runtime, Shape, Sku
+from gpucloud_core.fleet.look import ChangeModeOnNode, DiscoverNode, ProbeNode
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import (
     AllocationId,
@@ -320,7 +321,10 @@ class MemoryCloud:
 
     def runner(self) -> RunTask[AllocationUnit]:
         """Return what a worker runs tasks with."""
-        kinds = (Provision, Release, EditKeysOnNode, ForceCleanup, CleanUp, RestartOnNode)
+        kinds = (
+            *(Provision, Release, EditKeysOnNode, ForceCleanup, CleanUp, RestartOnNode),
+            *(ProbeNode, DiscoverNode, ChangeModeOnNode),
+        )
         made = [
             kind(transactions=self.transactions, driver=self.driver, ids=self.ids) for kind in kinds
         ]

@@ -100,6 +100,11 @@ class MemoryFleet:
     async def get(self, node_id: str) -> NodeCapacity | None:
         return self._capacity.rows.get(node_id)
 
+    async def lock(self, node_id: str) -> NodeCapacity | None:
+        if self._scope.tenant_id is not None:
+            raise InvariantError("a tenant's unit may not change what a node offers")
+        return await self.get(node_id)
+
     async def lowest(
         self, *, pool: str, masks: Sequence[int], limit: int
     ) -> Sequence[NodeCapacity]:

@@ -121,6 +121,10 @@ class MemoryNodeDriver:
         self._faults = [planned for planned in self._faults if planned]
         self._faults.append([fault] * fault.times)
 
+    def plug(self, host: str, topology: Topology) -> None:
+        """Let a machine with this inside answer at ``host`` from now on."""
+        self._nodes[host] = topology
+
     def holdings(self, host: str) -> Holdings:
         """Return what is really on a node, behind the back of its verbs and their faults."""
         return self._holdings[host]

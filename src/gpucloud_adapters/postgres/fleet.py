@@ -18,6 +18,7 @@ from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.kernel.errors import Conflict, NotFound
+from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.nodes.model import SlotState
 from gpucloud_core.placement.model import Claim, NodeCapacity
 from gpucloud_core.placement.ports import FleetChanges
@@ -124,6 +125,13 @@ class PostgresFleet:
 
     async def get(self, node_id: str) -> NodeCapacity | None:
         found = await self._session.first(CAPACITY.get, {"row_key": node_id})
+        return None if found is None else _capacity(found)
+
+    async def lock(self, node_id: str) -> NodeCapacity | None:
+        if self._session.scope.tenant_id is not None:
+            raise InvariantError("a tenant's unit may not change what a node offers")
+        found = await self._session.first(CAPACITY.lock, {"row_key": node_id})
+        self._note_gate(NodeId(node_id))
         return None if found is None else _capacity(found)
 
     async def lowest(

@@ -131,6 +131,8 @@ class Node:
     topology: Topology
     simulated: bool = False
     shared_kernel: bool = False  # several tenants on one container node at a time
+    slot_host: str = ""  # where its slices answer over SSH: slot i at ``slot_port`` + i
+    slot_port: int = 0
     reachable: bool | None = None  # last probe; None before the first
     probed_at: datetime | None = None  # last read in full; what was active then was seen to run
     probe_error: str = ""

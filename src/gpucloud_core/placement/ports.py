@@ -48,6 +48,10 @@ class Fleet(Protocol):
 
     async def get(self, node_id: str) -> NodeCapacity | None: ...
 
+    async def lock(self, node_id: str) -> NodeCapacity | None:
+        """Return a node's row and hold its gate: nobody takes or gives back until the unit ends."""
+        ...
+
     async def lowest(
         self, *, pool: str, masks: Sequence[int], limit: int
     ) -> Sequence[NodeCapacity]:

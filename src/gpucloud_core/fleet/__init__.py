@@ -1,0 +1,1 @@
+"""What operators do with nodes: add, probe, discover, approve, drain, retire; and what they see."""

@@ -1,0 +1,122 @@
+"""The tasks that look at a node: probing and discovery, as literal lists of steps.
+
+They belong to the operator who asked, in that person's own tenant and project, so that they are
+followed like any other task.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.kernel.errors import FieldError, ValidationFailed
+from gpucloud_core.kernel.ids import Ids, ProjectId, TaskId
+from gpucloud_core.kernel.unit import Event, Json
+from gpucloud_core.nodes.model import Node
+from gpucloud_core.work.model import Task
+from gpucloud_core.work.plan import Saga, StepPlan
+
+PROBE_NODE: Final = Saga(
+    kind="probe_node",
+    title="Probe a node",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="reach",
+            title="Sign in and read its GPUs",
+            usual=timedelta(seconds=2),
+            timeout=timedelta(seconds=30),
+            attempts=3,
+        ),
+        StepPlan(
+            key="compare",
+            title="Compare them with what is known",
+            usual=timedelta(seconds=1),
+        ),
+    ),
+)
+
+DISCOVER_NODE: Final = Saga(
+    kind="discover_node",
+    title="Discover a node",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="read",
+            title="Run the node's own tools and read its inside",
+            usual=timedelta(seconds=4),
+            timeout=timedelta(seconds=90),
+            attempts=3,
+        ),
+        StepPlan(
+            key="propose",
+            title="Propose slots, or say what differs",
+            usual=timedelta(seconds=1),
+        ),
+    ),
+)
+
+CHANGE_MODE: Final = Saga(
+    kind="change_mode",
+    title="Change a node's mode",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="change",
+            title="Take it off sale, change its mode and read it back",
+            usual=timedelta(seconds=10),
+            timeout=timedelta(minutes=10),
+            attempts=3,
+        ),
+    ),
+)
+
+NODE_SAGAS: Final = {saga.kind: saga for saga in (PROBE_NODE, DISCOVER_NODE, CHANGE_MODE)}
+
+
+async def queue_on_node(
+    unit: AllocationUnit,
+    ids: Ids,
+    actor: Actor,
+    node: Node,
+    saga: Saga,
+    *,
+    data: Mapping[str, Json] | None = None,
+) -> Task:
+    """Write a task for ``node`` and the event that wakes a worker; one under way is returned.
+
+    Raises:
+        ValidationFailed: the operator's tenant has no project that the task could be in.
+    """
+    earlier = await unit.tasks.find(subject=node.id, kind=saga.kind, finished_at=None)
+    if earlier:
+        return earlier[0]
+    usual = {
+        plan.key: seconds
+        for plan in saga.steps
+        if (seconds := await unit.tasks.usual_seconds(saga.kind, plan.key)) is not None
+    }
+    now = await unit.now()
+    task = Task(
+        id=TaskId(ids.new("tsk")),
+        tenant_id=actor.tenant_id,
+        project_id=await _project_of(unit, actor),
+        kind=saga.kind,
+        subject=node.id,
+        steps=saga.fresh_steps(usual),
+        due_at=now,
+        data=data or {},
+        created_at=now,
+    )
+    await unit.tasks.add(task)
+    await unit.emit(Event(kind="task.queued", subject=task.id, tenant_id=task.tenant_id))
+    return task
+
+
+async def _project_of(unit: AllocationUnit, actor: Actor) -> ProjectId:
+    projects = await unit.projects.find(tenant_id=actor.tenant_id, deleted_at=None)
+    if not projects:
+        detail = "Work on nodes is followed in a project of yours; make one first."
+        raise ValidationFailed(detail, fields=[FieldError("", "no_project", detail)])
+    return projects[0].id
