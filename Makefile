@@ -20,7 +20,7 @@ TOGETHER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 # Six programs start from one source tree; also where Python is told to write no bytecode itself.
 COMPILE_SOURCE = $(BIN)/python -m compileall -q src
 
-.PHONY: help run test check campaign bench unit lint types imports docs assets packages lock clean
+.PHONY: help run test check campaign bench unit lint types imports screenshots docs assets packages lock clean
 
 help: ## Say what each target does
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ types: $(STAMPS)/dev $(STAMPS)/editable ## Run mypy, strictly
 
 imports: $(STAMPS)/dev $(STAMPS)/editable ## Hold the architecture's contracts
 	$(BIN)/lint-imports --no-cache
+
+screenshots: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Picture every screen, wide and narrow, light and dark
+	PYTHONPATH=tests $(BIN)/python tests/screenshots.py docs/screenshots $(ONLY)
 
 docs: $(STAMPS)/dev $(STAMPS)/editable ## Print the reference pages from the tables
 	$(BIN)/python -m gpucloud_adapters.reference docs/reference

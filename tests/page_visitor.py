@@ -75,7 +75,7 @@ class PageVisitor:
 def hidden_inputs(html: str, action: str) -> dict[str, str]:
     """Return the hidden inputs of the form that posts to ``action``."""
     for form in re.findall(r"<form\b.*?</form>", html, re.DOTALL):
-        if f'action="{action}"' in form:
+        if f'action="{action}"' in form and 'method="post"' in form:
             found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
             return {name: unescape(value) for name, value in found}
     raise AssertionError(f"no form posts to {action}")

@@ -9,6 +9,7 @@ import { start as startCopying } from "./js/copy.js";
 import { start as startDialogs } from "./js/dialogs.js";
 import { start as startForms } from "./js/forms.js";
 import { start as startKeys } from "./js/keys.js";
+import { start as startLists } from "./js/list.js";
 import { start as startLive } from "./js/live.js";
 import { start as startMenus } from "./js/menus.js";
 import { start as startPalette } from "./js/palette.js";
@@ -41,6 +42,7 @@ for (const start of [
   startKeys,
   startPalette,
   startTerminal,
+  startLists,
   startLive,
 ]) {
   start();

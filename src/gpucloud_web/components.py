@@ -167,19 +167,11 @@ class Pager:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """A column head. With ``href`` it sorts, now in ``order``: ascending, descending or empty."""
-
-    title: str
-    href: str = ""
-    order: str = ""
-    number: bool = False
-    hidden: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MenuEntry:
-    """A line of a row's menu; the text ``-`` is a rule. ``copy`` copies instead of leading away."""
+    """A line of a row's menu; the text ``-`` is a rule. ``copy`` copies instead of leading away.
+
+    ``operation`` is the API's operation that does the same.
+    """
 
     text: str
     icon: str = ""
@@ -187,6 +179,7 @@ class MenuEntry:
     danger: bool = False
     dialog: bool = False
     copy: str = ""
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from jinja2 import Environment
 from markupsafe import Markup
 
+from gpucloud_web.pages.sample_list import sample_gone, sample_list
 from gpucloud_web.rendering import TEMPLATES
 from gpucloud_web.status import STATUS
 
@@ -77,6 +78,7 @@ def _exhibit(env: Environment, name: str) -> Exhibit:
 
 def _draw(env: Environment, name: str, row: Mapping[str, Any]) -> Markup:
     if "source" in row:
-        return Markup(env.from_string(row["source"]).render())  # noqa: S704  autoescaped inside
+        sample = {"sample_list": sample_list, "sample_gone": sample_gone}
+        return Markup(env.from_string(row["source"]).render(sample))  # noqa: S704  autoescaped
     macro = getattr(env.get_template(f"components/{name}.html").module, row["macro"])
     return Markup(macro(**row["args"]))  # noqa: S704  macros escape their arguments

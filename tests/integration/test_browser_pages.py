@@ -15,6 +15,7 @@ from playwright.async_api import Browser, Page, expect
 
 from world.browser import Visitor, chromium, chromium_version
 from world.page_server import PageServer, page_server
+from world.screens import paths_of, signed_in
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.timeout(300)]
 
@@ -22,7 +23,6 @@ AXE: Final = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" /
 RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 NARROWEST: Final = {"width": 320, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
-PASSWORD: Final = "ada's long password"
 
 
 @pytest.fixture
@@ -36,27 +36,6 @@ async def browser(real_parts: dict[str, str]) -> AsyncIterator[Browser]:
 async def server() -> AsyncIterator[PageServer]:
     async with page_server() as served:
         yield served
-
-
-async def signed_in(visitor: Visitor) -> None:
-    await visitor.go("/login")
-    await visitor.page.get_by_label("Username").fill("ada")
-    await visitor.page.get_by_label("Password").fill(PASSWORD)
-    await visitor.press("Sign in")
-    await expect(visitor.page.get_by_role("heading", level=1, name="Home")).to_be_visible()
-
-
-def paths_of(server: PageServer) -> tuple[str, ...]:
-    """Return every live route, in its states worth looking at."""
-    workload = f"/workloads/{server.active}"
-    return (
-        *("/", "/workloads", "/workloads?q=nothing", "/infra/catalog", "/billing", "/account"),
-        *(f"/launch?step={step}&sku=h200-sxm" for step in ("hardware", "capacity", "image")),
-        *(f"/launch?step={step}" for step in ("network", "access", "review")),
-        *(f"{workload}{tab}" for tab in ("", "?tab=access", "?tab=hardware", "?tab=metrics")),
-        *(f"{workload}/release", f"/workloads/{server.released}/receipt", f"/tasks/{server.task}"),
-        *("/access/ssh-keys", "/infra/storage", "/admin", "/nowhere", "/_gallery"),
-    )
 
 
 async def faults(page: Page) -> list[str]:

@@ -32,6 +32,11 @@ class PageServer:
     released: AllocationId
     task: TaskId
 
+    @property
+    def known(self) -> dict[str, str]:
+        """What each id of an address is, for names of pictures."""
+        return {"active": self.active, "released": self.released, "task": self.task}
+
     async def launch(self, name: str, gpus: int = 1) -> AllocationId:
         async with self.cloud.transactions.begin(_scope(self.ada)) as unit:
             (key,) = await unit.ssh_keys.find(user_id=self.ada.user_id)

@@ -13,6 +13,19 @@ export function start() {
     if (part) show(part, link);
     else location.assign(link.href);
   });
+  document.addEventListener("submit", askForSelected);
+}
+
+/** Send the selected rows' form and open what it asks. */
+async function askForSelected(event) {
+  const form = event.target.closest("form[data-bulk]");
+  if (!form || !event.submitter?.matches("[data-dialog]")) return;
+  event.preventDefault();
+  const address = new URL(event.submitter.formAction);
+  address.search = new URLSearchParams(new FormData(form)).toString();
+  address.searchParams.set("back", location.pathname + location.search);
+  const part = await fetchPart(address.href);
+  if (part) show(part, event.submitter);
 }
 
 /** Return the part of the page at ``address`` that is made for a dialog, or null. */
@@ -75,8 +88,10 @@ async function submit(event, dialog) {
     const part = page.querySelector("[data-dialog-body]");
     if (part) {
       adopt(dialog, document.importNode(part, true));
-      dialog.querySelector("[role=alert]")?.setAttribute("tabindex", "-1");
-      dialog.querySelector("[role=alert]")?.focus();
+      const said = dialog.querySelector("[data-focus], [role=alert]");
+      said?.setAttribute("tabindex", "-1");
+      said?.focus();
+      if (dialog.querySelector("[data-changed]")) document.dispatchEvent(new Event("gc-changed"));
       return;
     }
     say("bad", page.querySelector("h1")?.textContent ?? "That did not work.");

@@ -1,5 +1,5 @@
-// Forms: focus what is wrong, show that something is under way, keep what was typed, and search
-// while typing. Enter submits by itself; ⌘/Ctrl+Enter does in text areas.
+// Forms: focus what is wrong, show that something is under way, keep what was typed, and ask
+// for a new quote. Enter submits by itself; ⌘/Ctrl+Enter does in text areas.
 
 import htmx from "htmx.org";
 
@@ -11,7 +11,7 @@ export function start() {
 
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (form.matches("[data-theme-form]") || form.method !== "post") return;
+    if (form.matches("[data-theme-form], [data-density-form]") || form.method !== "post") return;
     if (form.dataset.sent) {
       event.preventDefault(); // the first press is on its way, with the same Idempotency-Key
       return;
@@ -39,36 +39,8 @@ export function start() {
     field.dispatchEvent(new Event("input", { bubbles: true }));
   });
 
-  startSearch();
   startRequote();
   startGuard();
-}
-
-/** Lists search as one types; the address follows, so that reload and back give the same rows. */
-function startSearch() {
-  let timer;
-  document.addEventListener("input", (event) => {
-    const box = event.target.closest("[data-search]");
-    if (!box) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => refilter(box.form), WAIT);
-  });
-  document.addEventListener("submit", (event) => {
-    if (!event.target.matches("[data-filter]")) return;
-    event.preventDefault();
-    clearTimeout(timer);
-    refilter(event.target);
-  });
-}
-
-function refilter(form) {
-  const address = new URL(form.action);
-  for (const [name, value] of new FormData(form)) {
-    if (value) address.searchParams.set(name, value);
-  }
-  htmx
-    .ajax("GET", address.pathname + address.search, { target: "#list", select: "#list", swap: "outerHTML" })
-    .then(() => history.replaceState(null, "", address));
 }
 
 /** The launch form asks for a new quote whenever something in it changes. */

@@ -9,6 +9,8 @@
 
 import { Idiomorph } from "idiomorph";
 
+import { patchRows } from "./list.js";
+
 const STREAM = "/live";
 const POLL = 5000;
 const SETTLE = 200;
@@ -29,6 +31,7 @@ export function start() {
   channel?.addEventListener("message", (event) => hear(event.data));
   document.addEventListener("visibilitychange", () => (document.hidden ? rest() : wake()));
   window.addEventListener("online", () => hear(["*"]));
+  document.addEventListener("gc-changed", () => hear(["*"]));
   document.addEventListener("click", togglePause);
   setInterval(note, 1000);
   note();
@@ -126,7 +129,9 @@ async function refresh() {
   updated = Date.now();
   for (const old of document.querySelectorAll("[data-live][id]")) {
     const fresh = page.getElementById(old.id);
-    if (fresh && fresh.outerHTML !== old.outerHTML) {
+    if (fresh && "rowsLive" in old.dataset) {
+      await patchRows(old, fresh).catch(() => {}); // the next look catches up
+    } else if (fresh && fresh.outerHTML !== old.outerHTML) {
       Idiomorph.morph(old, fresh, { ignoreActiveValue: true, restoreFocus: true });
     }
   }

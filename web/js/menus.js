@@ -17,7 +17,7 @@ export function start() {
   document.addEventListener("click", (event) => {
     const inside = event.target.closest("[data-pop]");
     closeAll(inside);
-    if (inside && event.target.closest(".menu a, .menu button")) inside.open = false;
+    if (inside && !("keepOpen" in inside.dataset) && event.target.closest(".menu a, .menu button")) inside.open = false;
   });
   document.addEventListener("keydown", (event) => {
     const menu = event.target.closest?.("[data-pop][open]");

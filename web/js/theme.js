@@ -18,6 +18,7 @@ export function start() {
     keep("gpucloud-theme", root.dataset.bsTheme);
   });
 
+  pressed();
   document.addEventListener("click", (event) => {
     const choice = event.target.closest("[data-density]");
     if (!choice || choice === document.documentElement) return;
@@ -26,8 +27,13 @@ export function start() {
     if (compact) document.documentElement.dataset.density = "compact";
     else delete document.documentElement.dataset.density;
     keep("gpucloud-density", compact ? "compact" : "");
-    for (const other of choice.parentElement.children) {
-      other.setAttribute("aria-pressed", String(other === choice));
-    }
+    pressed();
   });
+}
+
+function pressed() {
+  const now = document.documentElement.dataset.density ?? "comfortable";
+  for (const button of document.querySelectorAll("button[data-density]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.density === now));
+  }
 }

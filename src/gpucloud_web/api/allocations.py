@@ -388,11 +388,14 @@ class Allocations(Controller):
         cursor: Cursor = None,
         sort: Sort = None,
         status: Status = None,
+        sku: FromQuery[list[str] | None] = None,
         q: FromQuery[str] = "",
     ) -> Listing[AllocationItem]:
         """List the project's allocations, newest first."""
         states = None if status is None else sorted({s for each in status for s in STATES_OF[each]})
-        query = list_query(limit=limit, cursor=cursor, sort=sort, search=q, state=states)
+        query = list_query(
+            limit=limit, cursor=cursor, sort=sort, search=q, state=states, sku_id=sku
+        )
         page = await list_allocations(actor=actor, project_id=project, query=query)
         return listing(page, AllocationItem.of)
 

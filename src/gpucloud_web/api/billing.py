@@ -1,8 +1,5 @@
 """Balance, usage (also as CSV) and ledger of the caller's tenant."""
 
-import csv
-import io
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,7 +12,7 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from gpucloud_core.access.model import Actor
-from gpucloud_core.billing.model import Balance, Transfer
+from gpucloud_core.billing.model import Balance, Transfer, TransferKind
 from gpucloud_core.billing.queries import (
     ListLedger,
     ListUsage,
@@ -25,11 +22,10 @@ from gpucloud_core.billing.queries import (
     Window,
 )
 from gpucloud_core.kernel.ids import AllocationId, parse_id
-from gpucloud_core.kernel.time import Clock, rfc3339
+from gpucloud_core.kernel.rows import Page
+from gpucloud_core.kernel.time import Clock
+from gpucloud_web.api.exports import PAGE, csv_of
 from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
-
-CSV_PAGE = 100
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class BalanceBody(msgspec.Struct, kw_only=True):
@@ -127,6 +123,15 @@ From = Annotated[datetime | None, QueryParameter(name="from", description="RFC 3
 To = Annotated[datetime | None, QueryParameter(name="to", description="RFC 3339, not included.")]
 
 
+Kind = Annotated[
+    list[TransferKind] | None, QueryParameter(description="Any of these kinds of transfer.")
+]
+
+
+def _only(allocation_id: str | None) -> tuple[str, ...] | None:
+    return (parse_id("alc", allocation_id),) if allocation_id else None
+
+
 def _window(since: datetime | None, until: datetime | None) -> Window:
     return Window(since=_aware(since), until=_aware(until))
 
@@ -186,59 +191,49 @@ class Billing(Controller):
             allocation_id=AllocationId(parse_id("alc", allocation_id)) if allocation_id else None,
             window=_window(since, until),
             sort=sort or "-started_at",
-            limit=CSV_PAGE,
+            limit=PAGE,
         )
-        first = await list_usage(actor=actor, query=query)
 
-        async def rows() -> AsyncIterator[str]:
-            yield _csv_line([*UsageBody.__struct_encode_fields__])
-            page, asked = first, query
-            while True:
-                for row in page.items:
-                    yield _csv_line([_cell(value) for value in _values(UsageBody.of(row))])
-                if page.next_cursor is None:
-                    return
-                asked = replace(asked, cursor=page.next_cursor)
-                page = await list_usage(actor=actor, query=asked)
+        async def ask(cursor: str | None) -> Page[UsageRow]:
+            return await list_usage(actor=actor, query=replace(query, cursor=cursor))
 
-        name = f"usage-{clock.now():%Y%m%dT%H%M%SZ}.csv"
-        return Stream(
-            rows(),
-            media_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
+        return await csv_of(UsageBody, UsageBody.of, ask, name="usage", now=clock.now())
 
     @get("/ledger", operation_id="listLedger")
     async def ledger(
         self,
         actor: NamedDependency[Actor],
         list_ledger: FromDishka[ListLedger],
+        kind: Kind = None,
+        allocation_id: OfAllocation = None,
         sort: Sort = None,
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Listing[TransferBody]:
         """List the tenant's transfers, newest first."""
-        query = list_query(limit=limit, cursor=cursor, sort=sort)
+        query = list_query(
+            limit=limit,
+            cursor=cursor,
+            sort=sort,
+            kind=kind,
+            allocation_id=_only(allocation_id),
+        )
         return listing(await list_ledger(actor=actor, query=query), TransferBody.of)
 
+    @get("/ledger/csv", operation_id="exportLedger", media_type="text/csv")
+    async def ledger_csv(
+        self,
+        actor: NamedDependency[Actor],
+        list_ledger: FromDishka[ListLedger],
+        clock: FromDishka[Clock],
+        kind: Kind = None,
+        allocation_id: OfAllocation = None,
+        sort: Sort = None,
+    ) -> Stream:
+        """Export the ledger as CSV (RFC 4180), streamed, with the same filters."""
+        query = list_query(limit=PAGE, sort=sort, kind=kind, allocation_id=_only(allocation_id))
 
-def _values(body: UsageBody) -> list[object]:
-    return [getattr(body, name) for name in body.__struct_fields__]
+        async def ask(cursor: str | None) -> Page[Transfer]:
+            return await list_ledger(actor=actor, query=replace(query, cursor=cursor))
 
-
-def _cell(value: object) -> str:
-    """Return a cell that no spreadsheet takes for a formula; numbers stay numbers."""
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = str(value)
-    if not isinstance(value, int) and text.startswith(_FORMULA):
-        return "'" + text
-    return text
-
-
-def _csv_line(cells: list[str]) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow(cells)
-    return out.getvalue()
+        return await csv_of(TransferBody, TransferBody.of, ask, name="ledger", now=clock.now())

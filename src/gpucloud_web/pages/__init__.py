@@ -12,16 +12,23 @@ from gpucloud_web.pages.gallery import gallery
 from gpucloud_web.pages.home import HomePages
 from gpucloud_web.pages.launch import LaunchPages
 from gpucloud_web.pages.live import live
-from gpucloud_web.pages.preferences import choose_project, choose_theme
+from gpucloud_web.pages.preferences import (
+    choose_columns,
+    choose_density,
+    choose_project,
+    choose_theme,
+)
 from gpucloud_web.pages.sign_in import AccountPages, SignInPages
 from gpucloud_web.pages.ssh_keys import KeyPages
 from gpucloud_web.pages.tasks import TaskPages
+from gpucloud_web.pages.workload_bulk import BulkPages
 from gpucloud_web.pages.workloads import AllocationPages, WorkloadPages
 
 PAGES: Final[Sequence[ControllerRouterHandler]] = (
     SignInPages,
     AccountPages,
     HomePages,
+    BulkPages,
     WorkloadPages,
     AllocationPages,
     CatalogPages,
@@ -31,6 +38,8 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     KeyPages,
     ComingPages,
     choose_theme,
+    choose_density,
+    choose_columns,
     choose_project,
     live,
     gallery,

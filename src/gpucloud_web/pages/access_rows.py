@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import Final
 
 from gpucloud_core.access.model import Actor, Session, SessionKind, SshKey
 from gpucloud_core.access.projects import Me
 from gpucloud_web import formats
-from gpucloud_web.components import Consequence, Fact, FieldFault
+from gpucloud_web.components import Consequence, Fact, FieldFault, MenuEntry
 from gpucloud_web.shell import ROLE_NAMES, role_words
+from gpucloud_web.tables import NEWEST_FIRST, Cell, Column, Empty, ListSpec, ListView, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +57,61 @@ class SignInPage:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRow:
-    id: str
-    name: str
-    type: str
-    fingerprint: str
-    comment: str
-    added: formats.Moment
-    delete_href: str
+KEYS: Final = ListSpec(
+    name="ssh-keys",
+    noun="keys",
+    sorts={**NEWEST_FIRST, "name": "Name, A to Z", "-name": "Name, Z to A"},
+    columns=(
+        Column(key="name", title="Name", sort="name"),
+        Column(key="type", title="Type"),
+        Column(key="fingerprint", title="Fingerprint"),
+        Column(key="added", title="Added", sort="id", number=True),
+    ),
+    search="Name, comment or fingerprint",
+)
+NO_KEYS: Final = Empty(
+    heading="No key yet",
+    sentence="With a key you get a shell on what you launch. Print the public half of yours and "
+    "paste it beside; if you have none, ssh-keygen makes one.",
+    command="ssh-keygen -t ed25519 && cat ~/.ssh/id_ed25519.pub",
+)
+
+
+def key_row(key: SshKey, now: datetime, zone: tzinfo) -> Row:
+    """Return a public key of one's own."""
+    return Row(
+        id=key.id,
+        label=key.name,
+        menu=(
+            MenuEntry(text="Copy public key", icon="copy", href="#", copy=key.public_key),
+            MenuEntry(text="-"),
+            MenuEntry(
+                text="Delete…",
+                icon="trash",
+                href=f"/access/ssh-keys/{key.id}/delete",
+                danger=True,
+                dialog=True,
+                operation="deleteSshKey",
+            ),
+        ),
+        cells={
+            "name": Cell(text=key.name, second="" if key.comment == key.name else key.comment),
+            "type": Cell(text=key.type, mono=True),
+            "fingerprint": Cell(
+                text=key.fingerprint,
+                copy=key.fingerprint,
+                copy_label=f"fingerprint of {key.name}",
+            ),
+            "added": Cell(when=formats.moment(key.created_at, now, zone)),
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeysPage:
     """All that ``access/ssh_keys.html`` may know."""
 
-    keys: tuple[KeyRow, ...]
+    list: ListView
     name: str
     public_key: str
     next: str
@@ -80,28 +121,15 @@ class KeysPage:
     @classmethod
     def of(
         cls,
-        keys: Sequence[SshKey],
+        keys: ListView,
         *,
-        now: datetime,
-        zone: tzinfo,
         name: str = "",
         public_key: str = "",
         next_address: str = "",
         errors: Sequence[FieldFault] = (),
     ) -> "KeysPage":
         return cls(
-            keys=tuple(
-                KeyRow(
-                    id=key.id,
-                    name=key.name,
-                    type=key.type,
-                    fingerprint=key.fingerprint,
-                    comment=key.comment,
-                    added=formats.moment(key.created_at, now, zone),
-                    delete_href=f"/access/ssh-keys/{key.id}/delete",
-                )
-                for key in keys
-            ),
+            list=keys,
             name=name,
             public_key=public_key,
             next=next_address,

@@ -1,6 +1,7 @@
 """Billing & Usage: the balance, adding funds through the provider's page, and coming back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
@@ -16,16 +17,27 @@ from gpucloud_core.billing.payments import (
     ReadPayment,
     StartCheckout,
 )
-from gpucloud_core.billing.queries import ListUsage, UsageQuery
+from gpucloud_core.billing.queries import ListLedger, ListUsage
 from gpucloud_core.kernel.errors import DomainError, NotFound
+from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web import formats
 from gpucloud_web.components import FieldFault
-from gpucloud_web.pages.addresses import ListState
-from gpucloud_web.pages.billing_rows import USAGE_SORTS, BillingPage, ReturnPage
+from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.billing_rows import BillingPage, ReturnPage
+from gpucloud_web.pages.money_lists import (
+    LEDGER,
+    NO_TRANSFERS,
+    NO_USAGE,
+    USAGE,
+    MoneyDrawing,
+    ledger_query,
+    usage_query,
+)
 from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.sign_in import STATUS
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
+from gpucloud_web.tables import ListView
 
 
 async def _billing_page(
@@ -36,20 +48,11 @@ async def _billing_page(
     errors: Sequence[FieldFault] = (),
     payment: PaymentView | None = None,
 ) -> Response[str]:
-    state = ListState.of(
-        "/billing", dict(visit.request.query_params), views=("",), sorts=USAGE_SORTS
-    )
-    list_usage = await visit.use_case(ListUsage)
-    usage = await list_usage(
-        actor=visit.actor,
-        query=UsageQuery(sort=state.sort, cursor=state.cursor or None, limit=state.limit),
-    )
+    ledger = visit.request.query_params.get("view") == "ledger"
+    money = await (_ledger(visit) if ledger else _usage(visit))
     view = BillingPage.of(
         balance=visit.balance,
-        usage=usage,
-        state=state,
-        workloads=await _workload_names(visit),
-        names=await visit.sku_names(),
+        money=money,
         may_pay=visit.may(Action.BILLING_PAY),
         idempotency_key=fresh_key(),
         zone=visit.zone,
@@ -60,14 +63,61 @@ async def _billing_page(
     return visit.page("billing/index.html", view, status=status)
 
 
-async def _workload_names(visit: Visit) -> dict[str, str]:
-    if visit.project_id is None:
-        return {}
-    list_allocations = await visit.use_case(ListAllocations)
-    page = await list_allocations(
-        actor=visit.actor, project_id=visit.project_id, query=ListQuery(limit=100)
+async def _usage(visit: Visit) -> ListView:
+    list_usage = await visit.use_case(ListUsage)
+    asked = visit.list_state("/billing", USAGE)
+    state, page = await asked.read(
+        lambda now: list_usage(actor=visit.actor, query=usage_query(now, visit.zone))
     )
-    return {line.allocation.id: line.allocation.name for line in page.items}
+    drawing = await _drawing(visit, {row.allocation_id for row in page.items})
+    rows = []
+    for row in page.items:
+        until = f"to {formats.short_time(row.until, visit.now, visit.zone)}"
+        moment = formats.moment(row.since, visit.now, visit.zone)
+        rows.append(drawing.usage(row, moment, "running" if row.running else until))
+    export = address(
+        "/api/v1/billing/usage/csv",
+        **{
+            name: day.isoformat() if (day := state.day(name, visit.zone)) else ""
+            for name in ("from", "to")
+        },
+        sort=state.sort,
+    )
+    view = state.list_view(page, rows, empty=NO_USAGE, ever=bool(rows) or state.is_filtered)
+    return replace(view, export=export)
+
+
+async def _ledger(visit: Visit) -> ListView:
+    list_ledger = await visit.use_case(ListLedger)
+    asked = visit.list_state("/billing", LEDGER)
+    state, page = await asked.read(
+        lambda now: list_ledger(actor=visit.actor, query=ledger_query(now))
+    )
+    drawing = await _drawing(visit, {row.allocation_id for row in page.items if row.allocation_id})
+    rows = [
+        drawing.transfer(row, formats.moment(row.at, visit.now, visit.zone)) for row in page.items
+    ]
+    view = state.list_view(page, rows, empty=NO_TRANSFERS, ever=bool(rows) or state.is_filtered)
+    export = address(
+        "/api/v1/billing/ledger/csv", kind=state.filters.get("kind", ""), sort=state.sort
+    )
+    return replace(view, export=export)
+
+
+async def _drawing(visit: Visit, ids: Collection[AllocationId]) -> MoneyDrawing:
+    """Return what rows are drawn with: the names of the workloads they are about among it."""
+    workloads: dict[AllocationId, str] = {}
+    if ids and visit.project_id is not None:
+        list_allocations = await visit.use_case(ListAllocations)
+        query = ListQuery(where={"id": tuple(ids)}, limit=100)
+        page = await list_allocations(actor=visit.actor, project_id=visit.project_id, query=query)
+        workloads = {line.allocation.id: line.allocation.name for line in page.items}
+    return MoneyDrawing(
+        currency=visit.balance.currency,
+        workloads=workloads,
+        names=await visit.sku_names(),
+        zone=visit.zone,
+    )
 
 
 class BillingPages(Controller):

@@ -2,35 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import Final
 
 from gpucloud_core.billing.model import Balance, PaymentState, Standing
 from gpucloud_core.billing.payments import PaymentView
-from gpucloud_core.billing.queries import UsageRow
-from gpucloud_core.kernel.rows import Page
 from gpucloud_web import formats
-from gpucloud_web.components import Choice, Fact, FieldFault, Head, Kpi, Pager
-from gpucloud_web.pages.addresses import ListState
+from gpucloud_web.components import Choice, Fact, FieldFault, Kpi
 from gpucloud_web.status import look_of
+from gpucloud_web.tables import ListView
 
 PRESETS: Final = (25, 100, 500, 2_000)
-USAGE_SORTS: Final = ("-started_at", "started_at")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageLine:
-    """One stretch of one workload at one rate."""
-
-    name: str
-    href: str
-    hardware: str
-    since: formats.Moment
-    until: str
-    duration: str
-    rate: str
-    cost: str
-    settled: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,21 +47,14 @@ class BillingPage:
     faults: Mapping[str, str]
     idempotency_key: str
     payment: PaymentNote | None
-    heads: tuple[Head, ...]
-    usage: tuple[UsageLine, ...]
-    pager: Pager
-    notice: str
-    csv: str
+    list: ListView
 
     @classmethod
     def of(
         cls,
         *,
         balance: Balance,
-        usage: Page[UsageRow],
-        state: ListState,
-        workloads: Mapping[str, str],
-        names: Mapping[str, str],
+        money: ListView,
         may_pay: bool,
         idempotency_key: str,
         zone: tzinfo,
@@ -108,21 +83,7 @@ class BillingPage:
             faults={fault.field: fault.text for fault in errors if fault.field},
             idempotency_key=idempotency_key,
             payment=payment_note(payment) if payment else None,
-            heads=(
-                state.head("Workload"),
-                state.head("Hardware"),
-                state.head("From", "started_at"),
-                state.head("Billed", number=True),
-                state.head("Rate", number=True),
-                state.head("Cost", number=True),
-            ),
-            usage=tuple(
-                usage_line(row, workloads, names, balance.currency, balance.as_of, zone)
-                for row in usage.items
-            ),
-            pager=state.pager(usage, "rows"),
-            notice=state.notice(),
-            csv="/api/v1/billing/usage/csv",
+            list=money,
         )
 
 
@@ -187,28 +148,6 @@ def _low_note(balance: Balance, zone: tzinfo) -> str:
         Standing.DEPLETED: "Add funds to launch again. What was released stays released.",
         Standing.SUSPENDED: "A payment is disputed; new work waits for the outcome.",
     }.get(balance.standing, "")
-
-
-def usage_line(
-    row: UsageRow,
-    workloads: Mapping[str, str],
-    names: Mapping[str, str],
-    currency: str,
-    now: datetime,
-    zone: tzinfo,
-) -> UsageLine:
-    """Return one row of the usage table."""
-    return UsageLine(
-        name=workloads.get(row.allocation_id, formats.shortened(row.allocation_id)),
-        href=f"/workloads/{row.allocation_id}?tab=cost",
-        hardware=f"{names.get(row.sku, row.sku)} ×{row.gpu_count}",
-        since=formats.moment(row.since, now, zone),
-        until="running" if row.running else f"to {formats.short_time(row.until, now, zone)}",
-        duration=formats.duration(row.seconds),
-        rate=formats.hourly(row.rate_micros_per_hour, currency),
-        cost=formats.amount(row.cost_micros, currency),
-        settled=row.settled,
-    )
 
 
 def payment_note(view: PaymentView) -> PaymentNote:

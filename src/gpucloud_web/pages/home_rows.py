@@ -12,9 +12,18 @@ from gpucloud_core.billing.model import Balance
 from gpucloud_core.catalog.offers import Offer
 from gpucloud_web import formats
 from gpucloud_web.components import Kpi
+from gpucloud_web.node_picture import SlotStrip, slot_strip
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.catalog_rows import free_words, is_sold_out
-from gpucloud_web.pages.workload_rows import VIEWS, WorkloadRow, hardware, view_counts
+from gpucloud_web.pages.workload_rows import (
+    BILLED,
+    VIEWS,
+    hardware,
+    ran_for,
+    rate_words,
+    second_line,
+    view_counts,
+)
 from gpucloud_web.status import look_of
 
 
@@ -43,6 +52,40 @@ class FreeItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HomeRow:
+    """One workload that runs or is on its way."""
+
+    id: str
+    name: str
+    href: str
+    status: str
+    second: str
+    hardware: str
+    strip: SlotStrip | None
+    running: str
+    rate: str
+    billed: bool
+    cost: str
+
+    @classmethod
+    def of(cls, line: AllocationLine, names: Mapping[str, str], zone: tzinfo) -> "HomeRow":
+        row = line.allocation
+        return cls(
+            id=row.id,
+            name=row.name,
+            href=f"/workloads/{row.id}",
+            status=line.status,
+            second=second_line(row, line.status, line.step, line.as_of, zone),
+            hardware=hardware(row, names),
+            strip=slot_strip(line.slots, row.mask),
+            running=ran_for(row, line.as_of),
+            rate=rate_words(row, line.status),
+            billed=line.status in BILLED,
+            cost=formats.amount(line.cost_micros, row.currency),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstRun:
     """The first thing to do in a new tenant: add funds, or ask who may."""
 
@@ -58,7 +101,7 @@ class HomePage:
     date: str
     first_run: FirstRun | None
     kpis: tuple[Kpi, ...]
-    active: tuple[WorkloadRow, ...]
+    active: tuple[HomeRow, ...]
     total: str
     attention: tuple[AttentionItem, ...]
     free: tuple[FreeItem, ...]
@@ -83,9 +126,7 @@ class HomePage:
             date=f"{local:%A} {local.day} {local:%B, %H:%M} · all amounts in {balance.currency}",
             first_run=first_run,
             kpis=_kpis(balance, counts, active, now, zone),
-            active=tuple(
-                WorkloadRow.of(line, base="/workloads", names=names, zone=zone) for line in active
-            ),
+            active=tuple(HomeRow.of(line, names, zone) for line in active),
             total=formats.counted(sum(counts.values()), "workload"),
             attention=tuple(_attention(line, names, zone) for line in attention),
             free=tuple(_free(offer) for offer in offers),

@@ -11,8 +11,9 @@ from gpucloud_core.access.model import Actor
 from gpucloud_core.access.projects import ListProjects
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_web.caller import PROJECT_COOKIE
-from gpucloud_web.pages.rendered import THEME_COOKIE, own_address, see_other
+from gpucloud_web.pages.rendered import DENSITY_COOKIE, THEME_COOKIE, own_address, see_other
 from gpucloud_web.pages.visit import PageRequest, form_of, one
+from gpucloud_web.tables import columns_cookie
 
 YEAR_SECONDS: Final = 31_536_000
 
@@ -29,6 +30,25 @@ async def choose_theme(request: PageRequest) -> Redirect:
     form = await form_of(request)
     theme = one(form, "theme")
     return _remembering(one(form, "back"), THEME_COOKIE, theme if theme == "dark" else "light")
+
+
+@post("/preferences/density", status_code=303, include_in_schema=False)
+async def choose_density(request: PageRequest) -> Redirect:
+    """Remember how close rows stand; with JavaScript the browser does it itself."""
+    form = await form_of(request)
+    density = one(form, "density")
+    return _remembering(one(form, "back"), DENSITY_COOKIE, density if density == "compact" else "")
+
+
+@post("/preferences/columns", status_code=303, include_in_schema=False)
+async def choose_columns(request: PageRequest) -> Redirect:
+    """Remember which columns of a list are shown."""
+    form = await form_of(request)
+    name = one(form, "list")
+    columns = [column for column in form.get("column", []) if column.isidentifier()]
+    if not name.replace("-", "").isalnum():
+        raise NotFound("There is no list of this name.")
+    return _remembering(one(form, "back"), columns_cookie(name), ".".join(columns)[:400] or ".")
 
 
 @post("/preferences/project", status_code=303, include_in_schema=False)

@@ -10,12 +10,22 @@ from gpucloud_core.access.ssh_keys import AddSshKey, DeleteSshKey, ListSshKeys
 from gpucloud_core.kernel.errors import DomainError, NotFound
 from gpucloud_core.kernel.ids import SshKeyId, parse_id
 from gpucloud_core.kernel.rows import ListQuery
-from gpucloud_web.pages.access_rows import KeyDeletePage, KeysPage
+from gpucloud_web.pages.access_rows import KEYS, NO_KEYS, KeyDeletePage, KeysPage, key_row
 from gpucloud_web.pages.rendered import own_address, see_other
 from gpucloud_web.pages.sign_in import STATUS, form_faults
 from gpucloud_web.pages.visit import Visit, form_of, one, provide_visit
+from gpucloud_web.tables import ListView
 
 ALL = ListQuery(limit=100)
+
+
+async def _list(visit: Visit, list_ssh_keys: ListSshKeys) -> ListView:
+    asked = visit.list_state("/access/ssh-keys", KEYS)
+    state, page = await asked.read(
+        lambda now: list_ssh_keys(actor=visit.actor, query=now.query({}))
+    )
+    rows = [key_row(key, visit.now, visit.zone) for key in page.items]
+    return state.list_view(page, rows, empty=NO_KEYS)
 
 
 class KeyPages(Controller):
@@ -28,9 +38,9 @@ class KeyPages(Controller):
         self, visit: NamedDependency[Visit], list_ssh_keys: FromDishka[ListSshKeys]
     ) -> Response[str]:
         """List the keys, beside the form that adds one."""
-        keys = await list_ssh_keys(actor=visit.actor, query=ALL)
+        keys = await _list(visit, list_ssh_keys)
         address = own_address(visit.request.query_params.get("next", ""), "")
-        view = KeysPage.of(keys.items, now=visit.now, zone=visit.zone, next_address=address)
+        view = KeysPage.of(keys, next_address=address)
         return visit.page("access/ssh_keys.html", view)
 
     @post(status_code=303)
@@ -47,11 +57,9 @@ class KeyPages(Controller):
         try:
             await add_ssh_key(actor=visit.actor, name=name, public_key=public_key)
         except DomainError as error:
-            keys = await list_ssh_keys(actor=visit.actor, query=ALL)
+            keys = await _list(visit, list_ssh_keys)
             view = KeysPage.of(
-                keys.items,
-                now=visit.now,
-                zone=visit.zone,
+                keys,
                 name=name,
                 public_key=public_key,
                 next_address=address,

@@ -31,9 +31,11 @@ from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_web.caller import PROJECT_COOKIE
+from gpucloud_web.pages.addresses import ListState
 from gpucloud_web.pages.rendered import drawn, frame_of
 from gpucloud_web.pages.workload_rows import view_counts
 from gpucloud_web.shell import Frame, Shell
+from gpucloud_web.tables import ListSpec, columns_cookie
 
 T = TypeVar("T")
 PageRequest = Request[Any, Any, State]
@@ -102,6 +104,16 @@ class Visit:
             frame=self.frame,
             now=self.now,
         )
+
+    @property
+    def last_part(self) -> str:
+        """The last part of the address, where it names what is done."""
+        return str(self.request.scope["path"]).rstrip("/").rpartition("/")[2]
+
+    def list_state(self, path: str, spec: ListSpec) -> ListState:
+        """Return what this address and this person's choice of columns say about a list."""
+        columns = self.request.cookies.get(columns_cookie(spec.name))
+        return ListState.of(path, dict(self.request.query_params), spec, columns=columns)
 
     async def use_case(self, kind: type[T]) -> T:
         """Return a use case by its class, for the few that only some branches of a page need."""

@@ -79,6 +79,30 @@ class ConfirmPage:
             error=error,
         )
 
+    @classmethod
+    def restart(
+        cls, view: AllocationView, *, base: str, idempotency_key: str, error: str = ""
+    ) -> "ConfirmPage":
+        row = view.allocation
+        return cls(
+            title=f"Restart {row.name}?",
+            name=row.name,
+            list_title=_title(base),
+            list_href=base,
+            action=f"{base}/{row.id}/restart",
+            verb="Restart",
+            back=f"{base}/{row.id}",
+            points=(
+                Consequence(icon="rotate-clockwise", text="Everything that runs in it is ended."),
+                Consequence(icon="server-2", text="Kept: its GPUs, its disks, its address, keys."),
+                Consequence(
+                    icon="wallet", text="Billed on if it comes back; not billed if it does not."
+                ),
+            ),
+            idempotency_key=idempotency_key,
+            error=error,
+        )
+
 
 def _title(base: str) -> str:
     return "Workloads" if base == "/workloads" else "Allocations"

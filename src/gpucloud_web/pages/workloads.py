@@ -1,28 +1,59 @@
 """Workloads and allocations: the same things, in the user's words and as hardware and receipt."""
 
+from dataclasses import replace
+
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
-from litestar.response import Redirect
+from litestar.response import Redirect, Stream
 
+from gpucloud_core.access.authorize import Action
 from gpucloud_core.allocations.queries import (
+    AllocationLine,
     ListAllocations,
     ReadAllocation,
     ReadReceipt,
     ReadTimeline,
 )
-from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.ids import AllocationId, parse_id
+from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_web.api.exports import allocations_csv
 from gpucloud_web.pages.addresses import ListState
 from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
+from gpucloud_web.pages.workload_acts import ACTS
 from gpucloud_web.pages.workload_detail import TABS, WorkloadPage
-from gpucloud_web.pages.workload_endings import ConfirmPage, ReceiptPage
-from gpucloud_web.pages.workload_rows import SORTS, VIEWS, WorkloadsPage, states_of
+from gpucloud_web.pages.workload_endings import ReceiptPage
+from gpucloud_web.pages.workload_list import (
+    NOTHING_YET,
+    Drawing,
+    WorkloadsPage,
+    spec_of,
+    still_in,
+    where_of,
+)
+from gpucloud_web.tables import RowsPage
 
+ROWS_MAX = 100
 CONFLICT = 409
+
+
+async def _list_of(visit: Visit, path: str) -> tuple[ListState, Drawing]:
+    """Return what the address says of the list, and what its rows are drawn with."""
+    names = await visit.sku_names()
+    state = visit.list_state(path, spec_of(names, visit.actor.user_id or ""))
+    may_act = visit.may(Action.ALLOCATION_RELEASE)
+    return state, Drawing(base=path, names=names, zone=visit.zone, may_act=may_act)
+
+
+async def _page_of(
+    visit: Visit, list_allocations: ListAllocations, state: ListState
+) -> Page[AllocationLine]:
+    return await list_allocations(
+        actor=visit.actor, project_id=visit.in_project(), query=state.query(where_of(state))
+    )
 
 
 def _id(text: str) -> AllocationId:
@@ -42,23 +73,42 @@ class _Pages(Controller):
         self, visit: NamedDependency[Visit], list_allocations: FromDishka[ListAllocations]
     ) -> Response[str]:
         """List what the project runs and ran."""
-        query = dict(visit.request.query_params)
-        state = ListState.of(self.path, query, views=VIEWS, sorts=SORTS)
-        states = states_of(state.view)
-        page = await list_allocations(
-            actor=visit.actor,
-            project_id=visit.in_project(),
-            query=state.query({"state": states} if states else {}),
-        )
+        asked, drawing = await _list_of(visit, self.path)
+        state, page = await asked.read(lambda now: _page_of(visit, list_allocations, now))
         view = WorkloadsPage.of(
-            title=self.title,
-            state=state,
-            page=page,
-            counts=visit.counts,
-            names=await visit.sku_names(),
-            zone=visit.zone,
+            title=self.title, state=state, page=page, counts=visit.counts, drawing=drawing
         )
         return visit.page("workloads/index.html", view)
+
+    @get("/rows")
+    async def rows(
+        self, visit: NamedDependency[Visit], list_allocations: FromDishka[ListAllocations]
+    ) -> Response[str]:
+        """Draw rows of the list as they are now; those that have left it say where they went."""
+        state, drawing = await _list_of(visit, self.path)
+        ids = tuple(visit.request.query_params.getall("id", []))[:ROWS_MAX]
+        query = ListQuery(where={"id": ids}, limit=ROWS_MAX)
+        page = await list_allocations(actor=visit.actor, project_id=visit.in_project(), query=query)
+        where = where_of(state)
+        shown = [drawing.row(line) for line in page.items if still_in(line, where)]
+        gone = [drawing.gone(line, state) for line in page.items if not still_in(line, where)]
+        view = RowsPage(list=state.list_view(page, shown, empty=NOTHING_YET), gone=tuple(gone))
+        return visit.page("lists/rows.html", view)
+
+    @get("/csv")
+    async def csv(
+        self, visit: NamedDependency[Visit], list_allocations: FromDishka[ListAllocations]
+    ) -> Stream:
+        """Export what the filters leave, as the API does."""
+        state, _ = await _list_of(visit, self.path)
+        return await allocations_csv(
+            actor=visit.actor,
+            project_id=visit.in_project(),
+            list_allocations=list_allocations,
+            query=replace(state.query(where_of(state)), cursor=None),
+            name=f"{self.title.lower()}-{state.view}",
+            now=visit.now,
+        )
 
     @get("/{allocation_id:str}")
     async def show(
@@ -94,75 +144,42 @@ class _Pages(Controller):
         view = ReceiptPage.of(receipt, now=visit.now, zone=visit.zone, base=self.path)
         return visit.page("workloads/receipt.html", view)
 
-    @get("/{allocation_id:str}/release")
-    async def ask_release(
+    @get([f"/{{allocation_id:str}}/{act}" for act in ACTS])
+    async def ask(
         self,
         allocation_id: FromPath[str],
         visit: NamedDependency[Visit],
         read_allocation: FromDishka[ReadAllocation],
     ) -> Response[str]:
-        """Say what a release will do, before it does."""
+        """Say what an act will do, before it does."""
         found = await read_allocation(actor=visit.actor, allocation_id=_id(allocation_id))
-        view = ConfirmPage.release(found, base=self.path, idempotency_key=fresh_key())
+        confirm = ACTS[visit.last_part].confirm
+        view = confirm(found, base=self.path, idempotency_key=fresh_key())
         return visit.page("workloads/confirm.html", view)
 
-    @post("/{allocation_id:str}/release", status_code=303)
-    async def release(
+    @post([f"/{{allocation_id:str}}/{act}" for act in ACTS], status_code=303)
+    async def do(
         self,
         allocation_id: FromPath[str],
         visit: NamedDependency[Visit],
-        release_allocation: FromDishka[ReleaseAllocation],
         read_allocation: FromDishka[ReadAllocation],
     ) -> Response[str] | Redirect:
-        """Release it and follow the task."""
+        """Do it and follow its task; a refusal is shown where it was asked."""
+        act = ACTS[visit.last_part]
         form = await form_of(visit.request)
         key = await visit.idempotency(one(form, "idempotency_key"))
+        use_case = await visit.use_case(act.use_case)
         try:
-            released = await release_allocation(
+            changed = await use_case(
                 actor=visit.actor, allocation_id=_id(allocation_id), idempotency=key
             )
         except DomainError as error:
             found = await read_allocation(actor=visit.actor, allocation_id=_id(allocation_id))
-            view = ConfirmPage.release(
+            view = act.confirm(
                 found, base=self.path, idempotency_key=fresh_key(), error=error.detail
             )
             return visit.page("workloads/confirm.html", view, status=CONFLICT)
-        return see_other(f"/tasks/{released.task_id}")
-
-    @get("/{allocation_id:str}/cancel")
-    async def ask_cancel(
-        self,
-        allocation_id: FromPath[str],
-        visit: NamedDependency[Visit],
-        read_allocation: FromDishka[ReadAllocation],
-    ) -> Response[str]:
-        """Say what cancelling a launch will do, before it does."""
-        found = await read_allocation(actor=visit.actor, allocation_id=_id(allocation_id))
-        view = ConfirmPage.cancel(found, base=self.path, idempotency_key=fresh_key())
-        return visit.page("workloads/confirm.html", view)
-
-    @post("/{allocation_id:str}/cancel", status_code=303)
-    async def cancel(
-        self,
-        allocation_id: FromPath[str],
-        visit: NamedDependency[Visit],
-        cancel_allocation: FromDishka[CancelAllocation],
-        read_allocation: FromDishka[ReadAllocation],
-    ) -> Response[str] | Redirect:
-        """Ask a launch to stop and follow its task."""
-        form = await form_of(visit.request)
-        key = await visit.idempotency(one(form, "idempotency_key"))
-        try:
-            cancelled = await cancel_allocation(
-                actor=visit.actor, allocation_id=_id(allocation_id), idempotency=key
-            )
-        except DomainError as error:
-            found = await read_allocation(actor=visit.actor, allocation_id=_id(allocation_id))
-            view = ConfirmPage.cancel(
-                found, base=self.path, idempotency_key=fresh_key(), error=error.detail
-            )
-            return visit.page("workloads/confirm.html", view, status=CONFLICT)
-        return see_other(f"/tasks/{cancelled.task_id}")
+        return see_other(f"/tasks/{changed.task_id}")
 
 
 class WorkloadPages(_Pages):

@@ -1,24 +1,31 @@
 """The address is the state of a list: it reads leniently, names what it drops, and writes back."""
 
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpucloud_core.kernel.errors import FieldError, ValidationFailed
 from gpucloud_core.kernel.rows import Page
 from gpucloud_web.pages.addresses import ListState, address
 from gpucloud_web.pages.rendered import own_address
+from gpucloud_web.pages.sample_list import SPEC, sample_row
+from gpucloud_web.tables import Empty, ListView
 
-VIEWS = ("all", "active")
-SORTS = ("-id", "id", "name", "-name")
+VIEWS = SPEC.views
+SORTS = SPEC.sorts
 queries = st.dictionaries(
-    st.sampled_from(("view", "q", "sort", "limit", "cursor", "strange")),
-    st.sampled_from(("all", "active", "-id", "name", "50", "7", "x y&z", "")) | st.text(max_size=8),
+    st.sampled_from(("view", "q", "sort", "limit", "cursor", "by", "since", "strange")),
+    st.sampled_from(
+        ("all", "active", "-id", "name", "50", "7", "x y&z", "", "me", "2026-11-22", "2026-W47-1")
+    )
+    | st.text(max_size=8),
 )
 
 
 def state_of(query: dict[str, str]) -> ListState:
-    return ListState.of("/workloads", query, views=VIEWS, sorts=SORTS)
+    return ListState.of("/workloads", query, SPEC)
 
 
 def _query(href: str) -> dict[str, str]:
@@ -42,13 +49,7 @@ class TestListState:
         state = state_of(query)
         again = state_of(_query(state.with_(cursor=state.cursor)))
 
-        assert (again.view, again.search, again.sort, again.cursor, again.limit) == (
-            state.view,
-            state.search,
-            state.sort,
-            state.cursor,
-            state.limit,
-        )
+        assert replace(again, dropped=()) == replace(state, dropped=())
         assert again.dropped == ()
 
     def test_names_what_it_dropped(self) -> None:
@@ -61,20 +62,65 @@ class TestListState:
         state = state_of({"cursor": "abc", "view": "active"})
 
         assert "cursor" not in _query(state.with_(sort="name"))
-        assert _query(state.head("Name", "name").href)["view"] == "active"
+        name, *_ = shown(state).heads
+        assert _query(name.href)["view"] == "active"
 
     def test_turns_a_sorted_column_round(self) -> None:
-        newest = state_of({}).head("Launched", "id")
+        (newest,) = (head for head in shown(state_of({})).heads if head.key == "launched")
+        again = shown(state_of(_query(newest.href))).heads
 
         assert newest.order == "descending"
-        assert state_of(_query(newest.href)).head("Launched", "id").order == "ascending"
+        assert next(head.order for head in again if head.key == "launched") == "ascending"
 
     def test_leads_to_the_neighbouring_pages(self) -> None:
-        pager = state_of({}).pager(Page(items=("a",), next_cursor="n"), "workloads")
+        pager = shown(state_of({}), Page(items=("a",), next_cursor="n")).pager
 
         assert pager.shown == "1 workload on this page"
         assert _query(pager.older)["cursor"] == "n"
         assert pager.newer == ""
+
+    def test_shows_the_chosen_columns_and_always_the_first(self) -> None:
+        chosen = ListState.of("/workloads", {}, SPEC, columns="cost.gone")
+
+        assert [column.key for column in chosen.columns] == ["name", "cost"]
+        assert "ended" not in {column.key for column in state_of({}).columns}
+
+    @given(query=queries)
+    def test_removes_one_filter_with_each_chip(self, query: dict[str, str]) -> None:
+        state = state_of(query)
+        narrowed = {"q": state.search, **state.filters}
+
+        for chip in shown(state).chips:
+            left = state_of(_query(chip.href))
+            assert {"q": left.search, **left.filters}.items() <= {"q": "", **narrowed}.items() | {
+                ("q", "")
+            }
+        assert len(shown(state).chips) == sum(1 for value in narrowed.values() if value)
+        assert not state_of(_query(shown(state).clear)).is_filtered
+
+    async def test_begins_again_if_the_cursor_is_none_of_this_list(self) -> None:
+        async def ask(state: ListState) -> Page[str]:
+            if state.cursor:
+                raise ValidationFailed("no", fields=[FieldError("/cursor", "wrong_cursor", "no")])
+            return Page(items=("a",))
+
+        state, page = await state_of({"cursor": "made up"}).read(ask)
+
+        assert page.items == ("a",)
+        assert state.notice() == "Ignored in the address: cursor."
+
+    def test_says_whether_it_never_had_a_row_or_nothing_matches(self) -> None:
+        nothing: Page[str] = Page(items=())
+
+        assert shown(state_of({}), nothing).state == "empty"
+        assert shown(state_of({"q": "x"}), nothing).state == "no_matches"
+        assert shown(state_of({"view": "active"}), nothing).state == "no_matches"
+
+
+def shown(state: ListState, page: Page[str] | None = None) -> ListView:
+    page = page or Page(items=("a",))
+    rows = [sample_row(number) for number, _ in enumerate(page.items)]
+    return state.list_view(page, rows, empty=Empty(heading="", sentence=""))
 
 
 class TestOwnAddress:

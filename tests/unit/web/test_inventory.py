@@ -12,10 +12,13 @@ from litestar import Litestar
 from api_world import memory_app
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_web.navigation import PAGES, Maturity
+from gpucloud_web.pages.workload_acts import ACTS
 
 FILE: Final = Path(__file__).resolve().parents[3] / "docs" / "ux" / "inventory.toml"
 SCREENS: Final[list[dict[str, Any]]] = tomllib.loads(FILE.read_text(encoding="utf-8"))["screen"]
 BY_PATH: Final = {screen["path"]: screen for screen in SCREENS}
+
+LISTS: Final = ("/workloads", "/infra/allocations")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,8 @@ class TestInventory:
         acts = {
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),
-            *(f"/infra/allocations/{{}}/{act}" for act in ("release", "cancel", "receipt")),
+            *(f"/infra/allocations/{{}}/{act}" for act in ("receipt", *ACTS)),
+            *(f"{path}/{part}" for path in LISTS for part in ("rows", "csv")),
         }
 
         assert served - acts <= listed
