@@ -14,8 +14,10 @@ from gpucloud_adapters.memory.payments import MemoryPayments
 from gpucloud_adapters.memory.rate_limits import MemoryRateLimiter
 from gpucloud_adapters.memory.secret_box import MemorySecretBox
 from gpucloud_adapters.settings import Settings
+from gpucloud_adapters.simulated.metrics import SeededMetrics
 from gpucloud_adapters.system import SystemSecrets
 from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
+from gpucloud_core.allocations.metrics import MetricsSource
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.audit.ports import AnchorStore, AuditUnit
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
@@ -127,6 +129,10 @@ class InMemory(Provider):
     @provide
     def payments(self, cloud: MemoryCloud) -> PaymentProcessor:
         return MemoryPayments(cloud.clock, secret="whsec_none")
+
+    @provide
+    def metrics(self) -> MetricsSource:
+        return SeededMetrics("memory")
 
     @provide
     def fleet(self, cloud: MemoryCloud) -> FleetView:

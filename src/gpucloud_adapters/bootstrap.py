@@ -16,10 +16,12 @@ from gpucloud_adapters.audit_anchors import FileAnchors, anchor_file
 from gpucloud_adapters.credentials import BoxedCredentials
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
+from gpucloud_adapters.prometheus.metrics import PrometheusMetrics
 from gpucloud_adapters.redis.client import create_client
 from gpucloud_adapters.redis.rate_limits import RedisRateLimiter
 from gpucloud_adapters.secret_box import AesSecretBox, KeyFile
 from gpucloud_adapters.settings import Settings
+from gpucloud_adapters.simulated.metrics import SimulatedMetrics
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
 from gpucloud_adapters.ssh.shells import SshShells
@@ -34,6 +36,7 @@ from gpucloud_core.allocations import (
     follow,
     force,
     launch,
+    metrics,
     operations,
     queries,
     quote,
@@ -47,7 +50,7 @@ from gpucloud_core.allocations.cleanup import CleanUp
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.audit.ports import AnchorStore, AuditUnit
 from gpucloud_core.audit.seal import AnchorAudit, SealAudit
-from gpucloud_core.billing import due, goodwill, payments, webhooks
+from gpucloud_core.billing import burn, due, goodwill, payments, webhooks
 from gpucloud_core.billing import queries as billing_queries
 from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
@@ -110,9 +113,11 @@ USE_CASES: Final = (
     queries.ReadReceipt,
     queries.ReadTask,
     queries.ListTaskEvents,
+    metrics.ReadMetrics,
     billing_queries.ReadBalance,
     billing_queries.ListUsage,
     billing_queries.ListLedger,
+    burn.ReadBurn,
     payments.ReadPayment,
     webhooks.ReceiveWebhook,
     webhooks.HandleWebhook,
@@ -266,6 +271,15 @@ class Outside(Provider):
             webhook_secret=settings.stripe_webhook_secret.reveal(),
             api_base=settings.stripe_api_base,
         )
+
+    @provide
+    async def metrics_source(self, settings: Settings) -> AsyncIterator[metrics.MetricsSource]:
+        if settings.metrics_url is None:
+            yield SimulatedMetrics(settings.home / "fleet-seed")
+            return
+        source = PrometheusMetrics(settings.metrics_url)
+        yield source
+        await source.close()
 
     @provide
     def fleet_view(self) -> FleetView:

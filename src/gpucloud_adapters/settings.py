@@ -38,6 +38,11 @@ VARIABLES: Final = (
     Variable("GPUCLOUD_PUBLIC_URL", "http://HOST:PORT", "Address people reach it at"),
     Variable("GPUCLOUD_SIMULATED", "0; `up` sets it", "1: payments or GPUs are simulated"),
     Variable(
+        "GPUCLOUD_METRICS_URL",
+        "the simulated fleet's own sampler",
+        "Base URL of a Prometheus-compatible API with DCGM's metrics",
+    ),
+    Variable(
         "GPUCLOUD_ALLOW_INSECURE_HOST",
         "0",
         "1: serve plain HTTP on an address that is not loopback",
@@ -101,6 +106,7 @@ class Settings:
         simulated: payments or GPUs are not real; every page says so.
         stripe_api_base: where Stripe answers; None is Stripe itself.
         public_url: origin under which people reach us, without a slash at its end.
+        metrics_url: where metrics are; None asks the simulated fleet's own sampler.
     """
 
     database_url: Secret
@@ -113,6 +119,7 @@ class Settings:
     port: int
     public_url: str
     simulated: bool
+    metrics_url: str | None = None
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
@@ -134,6 +141,7 @@ class Settings:
             port=port,
             public_url=public_url,
             simulated=reader.flag("GPUCLOUD_SIMULATED"),
+            metrics_url=reader.text("GPUCLOUD_METRICS_URL").rstrip("/") or None,
         )
         reader.check_urls()
         reader.check_payments(simulated=settings.simulated)
@@ -226,6 +234,7 @@ _SCHEMES: Final = {
     "DATABASE_URL": ("postgresql", "postgres"),
     "REDIS_URL": ("redis", "rediss", "valkey"),
     "STRIPE_API_BASE": ("http", "https"),
+    "GPUCLOUD_METRICS_URL": ("http", "https"),
 }
 
 

@@ -112,6 +112,7 @@ class ListSpec:
         sorts: sort keys with their words; the first is the default.
         search: what the search box finds by; empty if it cannot search.
         live: topics whose change draws it again.
+        keeps: what else stands in the address of its page, and is carried along.
     """
 
     name: str
@@ -123,6 +124,7 @@ class ListSpec:
     filters: tuple[FilterField, ...] = ()
     bulk: tuple[BulkAction, ...] = ()
     live: str = ""
+    keeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

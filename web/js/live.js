@@ -26,6 +26,16 @@ let failing = false;
 const waiting = new Set();
 let letGo = null;
 
+/** A drawing whose data did not change stays as it is; an open table stays open. */
+const MORPH = {
+  ignoreActiveValue: true,
+  restoreFocus: true,
+  callbacks: {
+    beforeNodeMorphed: (old, now) => !(old.dataset?.chart && old.dataset.chart === now.dataset?.chart),
+    beforeAttributeUpdated: (name, element) => !(name === "open" && element.matches(".plot-table")),
+  },
+};
+
 export function start() {
   if (!document.querySelector("[data-live]")) return;
   channel?.addEventListener("message", (event) => hear(event.data));
@@ -132,9 +142,10 @@ async function refresh() {
     if (fresh && "rowsLive" in old.dataset) {
       await patchRows(old, fresh).catch(() => {}); // the next look catches up
     } else if (fresh && fresh.outerHTML !== old.outerHTML) {
-      Idiomorph.morph(old, fresh, { ignoreActiveValue: true, restoreFocus: true });
+      Idiomorph.morph(old, fresh, MORPH);
     }
   }
+  document.dispatchEvent(new Event("gc-redrawn"));
   document.title = page.title;
   return note();
 }

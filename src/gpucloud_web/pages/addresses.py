@@ -1,7 +1,7 @@
 """The address is the state of a list: reading it leniently, and writing it without noise."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, tzinfo
 from typing import Final, TypeVar
 from urllib.parse import urlencode
@@ -49,6 +49,7 @@ class ListState:
     limit: int
     columns: tuple[Column, ...]
     dropped: tuple[str, ...] = ()
+    carried: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -90,6 +91,7 @@ class ListState:
             limit=int(limit),
             columns=shown_columns(spec, columns),
             dropped=tuple(dropped),
+            carried={name: query[name][:80] for name in spec.keeps if query.get(name)},
         )
 
     def query(self, where: Mapping[str, tuple[object, ...]]) -> ListQuery:
@@ -129,6 +131,7 @@ class ListState:
             **self.filters,
             "sort": self.sort if self.sort != _first(self.spec.sorts) else "",
             "limit": self.limit if self.limit != PAGE_SIZES[0] else "",
+            **self.carried,
         }
 
     @property
@@ -177,7 +180,7 @@ class ListState:
             search=self.search,
             search_label=self.spec.search,
             filters=tuple(self._filter(each) for each in self.spec.filters),
-            kept=self._kept("view", "sort", "limit"),
+            kept=self._kept("view", "sort", "limit", *self.carried),
             chips=self._chips(),
             clear=self._cleared() if self.is_filtered else "",
             heads=tuple(self._head(column) for column in self.columns),

@@ -10,6 +10,7 @@ from litestar.response import Redirect
 
 from gpucloud_core.access.authorize import Action
 from gpucloud_core.allocations.queries import ListAllocations
+from gpucloud_core.billing.burn import ReadBurn
 from gpucloud_core.billing.payments import (
     CheckoutAsked,
     OpenPortal,
@@ -22,9 +23,11 @@ from gpucloud_core.kernel.errors import DomainError, NotFound
 from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web import formats
+from gpucloud_web.charts import Chart, RangeChoice
 from gpucloud_web.components import FieldFault
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.billing_rows import BillingPage, ReturnPage
+from gpucloud_web.pages.money_charts import RANGES, burn_chart, range_choices, range_of
 from gpucloud_web.pages.money_lists import (
     LEDGER,
     NO_TRANSFERS,
@@ -50,9 +53,12 @@ async def _billing_page(
 ) -> Response[str]:
     ledger = visit.request.query_params.get("view") == "ledger"
     money = await (_ledger(visit) if ledger else _usage(visit))
+    burn, ranges = await burn_of(visit, "/billing", view="ledger" if ledger else "")
     view = BillingPage.of(
         balance=visit.balance,
         money=money,
+        burn=burn,
+        ranges=ranges,
         may_pay=visit.may(Action.BILLING_PAY),
         idempotency_key=fresh_key(),
         zone=visit.zone,
@@ -61,6 +67,21 @@ async def _billing_page(
         errors=errors,
     )
     return visit.page("billing/index.html", view, status=status)
+
+
+async def burn_of(visit: Visit, path: str, **kept: str) -> tuple[Chart, tuple[RangeChoice, ...]]:
+    """Return the tenant's burn over the range that the address asks for, and the other ranges."""
+    read_burn = await visit.use_case(ReadBurn)
+    chosen = range_of(visit.request.query_params.get("range", ""))
+    burn = await read_burn(actor=visit.actor, since=visit.now - RANGES[chosen][1])
+    chart = burn_chart(
+        burn,
+        await visit.sku_names(),
+        currency=visit.balance.currency,
+        zone=visit.zone,
+        now=visit.now,
+    )
+    return chart, range_choices(path, chosen, **kept)
 
 
 async def _usage(visit: Visit) -> ListView:

@@ -8,6 +8,7 @@ from typing import Final
 from gpucloud_core.billing.model import Balance, PaymentState, Standing
 from gpucloud_core.billing.payments import PaymentView
 from gpucloud_web import formats
+from gpucloud_web.charts import Chart, RangeChoice
 from gpucloud_web.components import Choice, Fact, FieldFault, Kpi
 from gpucloud_web.status import look_of
 from gpucloud_web.tables import ListView
@@ -48,6 +49,8 @@ class BillingPage:
     idempotency_key: str
     payment: PaymentNote | None
     list: ListView
+    burn: Chart
+    ranges: tuple[RangeChoice, ...]
 
     @classmethod
     def of(
@@ -55,6 +58,8 @@ class BillingPage:
         *,
         balance: Balance,
         money: ListView,
+        burn: Chart,
+        ranges: tuple[RangeChoice, ...],
         may_pay: bool,
         idempotency_key: str,
         zone: tzinfo,
@@ -84,6 +89,8 @@ class BillingPage:
             idempotency_key=idempotency_key,
             payment=payment_note(payment) if payment else None,
             list=money,
+            burn=burn,
+            ranges=ranges,
         )
 
 

@@ -9,6 +9,7 @@ from gpucloud_core.access.ssh_keys import ListSshKeys
 from gpucloud_core.allocations.catalog import ReadCatalog
 from gpucloud_core.allocations.queries import ListAllocations
 from gpucloud_core.kernel.rows import ListQuery
+from gpucloud_web.pages.billing import burn_of
 from gpucloud_web.pages.home_rows import FirstRun, HomePage
 from gpucloud_web.pages.visit import Visit, provide_visit
 from gpucloud_web.pages.workload_rows import states_of
@@ -50,6 +51,7 @@ class HomePages(Controller):
                 owner=f"an owner of {visit.me.tenant.tenant.name}",
                 has_key=bool(keys.items),
             )
+        burn, ranges = await burn_of(visit, "/")
         view = HomePage.of(
             balance=visit.balance,
             counts=visit.counts,
@@ -58,6 +60,8 @@ class HomePages(Controller):
             offers=await read_catalog(actor=visit.actor),
             names=await visit.sku_names(),
             first_run=first_run,
+            burn=burn,
+            ranges=ranges,
             now=visit.now,
             zone=visit.zone,
         )

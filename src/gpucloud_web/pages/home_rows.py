@@ -11,6 +11,7 @@ from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.billing.model import Balance
 from gpucloud_core.catalog.offers import Offer
 from gpucloud_web import formats
+from gpucloud_web.charts import Chart, RangeChoice
 from gpucloud_web.components import Kpi
 from gpucloud_web.node_picture import SlotStrip, slot_strip
 from gpucloud_web.pages.addresses import address
@@ -101,6 +102,8 @@ class HomePage:
     date: str
     first_run: FirstRun | None
     kpis: tuple[Kpi, ...]
+    burn: Chart
+    ranges: tuple[RangeChoice, ...]
     active: tuple[HomeRow, ...]
     total: str
     attention: tuple[AttentionItem, ...]
@@ -118,6 +121,8 @@ class HomePage:
         offers: Sequence[Offer],
         names: Mapping[str, str],
         first_run: FirstRun | None,
+        burn: Chart,
+        ranges: tuple[RangeChoice, ...],
         now: datetime,
         zone: tzinfo,
     ) -> "HomePage":
@@ -126,6 +131,8 @@ class HomePage:
             date=f"{local:%A} {local.day} {local:%B, %H:%M} · all amounts in {balance.currency}",
             first_run=first_run,
             kpis=_kpis(balance, counts, active, now, zone),
+            burn=burn,
+            ranges=ranges,
             active=tuple(HomeRow.of(line, names, zone) for line in active),
             total=formats.counted(sum(counts.values()), "workload"),
             attention=tuple(_attention(line, names, zone) for line in attention),

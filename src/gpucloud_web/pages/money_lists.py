@@ -33,6 +33,7 @@ USAGE: Final = ListSpec(
     ),
     filters=(FilterField(name="from", title="From"), FilterField(name="to", title="Before")),
     live="money",
+    keeps=("range",),
 )
 NO_USAGE: Final = Empty(
     heading="Nothing billed yet",
@@ -71,6 +72,7 @@ LEDGER: Final = ListSpec(
         ),
     ),
     live="money",
+    keeps=("range",),
 )
 NO_TRANSFERS: Final = Empty(
     heading="Nothing posted yet",

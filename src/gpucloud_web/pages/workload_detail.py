@@ -10,17 +10,21 @@ from gpucloud_core.allocations.model import Allocation, AllocationState, EndOfBa
 from gpucloud_core.allocations.queries import AllocationView
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_web import formats
+from gpucloud_web.charts import Chart
 from gpucloud_web.components import Fact, SavedView, TimelineRow
 from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.metric_charts import MetricCharts
 from gpucloud_web.pages.workload_place import Place, place_of
 from gpucloud_web.pages.workload_rows import (
     BILLED,
     CANCELLABLE,
     RELEASABLE,
+    RESTARTABLE,
     hardware,
     ran_for,
     ssh_command,
 )
+from gpucloud_web.tables import ListView
 
 TABS: Final = {
     "overview": "Overview",
@@ -105,6 +109,15 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TabParts:
+    """What only one tab needs, and is read for that tab alone."""
+
+    metrics: MetricCharts | None = None
+    cost_chart: Chart | None = None
+    entries: ListView | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadPage:
     """All that ``workloads/detail.html`` may know."""
 
@@ -135,9 +148,13 @@ class WorkloadPage:
     may_release: bool
     may_retry: bool
     may_cancel: bool
+    may_restart: bool
     has_receipt: bool
     token_path: str
     terminal_title: str
+    metrics: MetricCharts | None
+    cost_chart: Chart | None
+    entries: ListView | None
 
     @classmethod
     def of(
@@ -150,6 +167,7 @@ class WorkloadPage:
         zone: tzinfo,
         base: str,
         tab: str,
+        parts: TabParts,
     ) -> "WorkloadPage":
         row, now, status = view.allocation, view.as_of, view.status
         href = f"{base}/{row.id}"
@@ -190,9 +208,13 @@ class WorkloadPage:
             may_release=status in RELEASABLE and status is not PublicStatus.RELEASE_FAILED,
             may_retry=status is PublicStatus.RELEASE_FAILED,
             may_cancel=status in CANCELLABLE,
+            may_restart=status in RESTARTABLE,
             has_receipt=row.billing_stopped_at is not None,
             token_path=f"/api/v1/allocations/{row.id}/terminal-token",
             terminal_title=f"{username}@{row.name}",
+            metrics=parts.metrics,
+            cost_chart=parts.cost_chart,
+            entries=parts.entries,
         )
 
 

@@ -34,6 +34,7 @@ from gpucloud_web.pages.workload_list import (
     still_in,
     where_of,
 )
+from gpucloud_web.pages.workload_tabs import parts_of
 from gpucloud_web.tables import RowsPage
 
 ROWS_MAX = 100
@@ -121,14 +122,16 @@ class _Pages(Controller):
         """Show one, from the tab the address names."""
         found = await read_allocation(actor=visit.actor, allocation_id=_id(allocation_id))
         asked = visit.request.query_params.get("tab", "")
+        tab = asked if asked in TABS else self.first_tab
         view = WorkloadPage.of(
             found,
+            parts=await parts_of(visit, found, href=f"{self.path}/{found.allocation.id}", tab=tab),
             changes=await read_timeline(actor=visit.actor, allocation_id=_id(allocation_id)),
             project=visit.project_name,
             names=await visit.sku_names(),
             zone=visit.zone,
             base=self.path,
-            tab=asked if asked in TABS else self.first_tab,
+            tab=tab,
         )
         return visit.page("workloads/detail.html", view)
 

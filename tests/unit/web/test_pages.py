@@ -248,6 +248,36 @@ class TestWorkload:
         assert hardware.text.count('id="topology-gpu-') == 8
         assert "others are grey and unnamed" in hardware.text
 
+    async def test_shows_metrics_and_the_course_of_its_cost(self, visitor: PageVisitor) -> None:
+        await visitor.arrive()
+        await launched(visitor)
+        early = workload_in((await visitor.get("/workloads")).text)
+        assert "was never active" in (await visitor.get(f"{early}?tab=metrics")).text
+
+        await visitor.cloud.work()
+        await visitor.cloud.pass_time(timedelta(minutes=90))
+        metrics = await visitor.get(f"{early}?tab=metrics&range=all")
+        assert metrics.text.count('data-chart="') == 4
+        assert '<th scope="col" class="num">GPU 1</th>' in metrics.text
+        assert "GPU 2</th>" not in metrics.text  # it has two
+        cost = await visitor.get(f"{early}?tab=cost")
+        assert "$9.87 in 1 h 30 min" in cost.text
+        assert "Reserve held" in cost.text
+        burn = await visitor.get("/billing?range=7d&view=ledger")
+        assert "$9.87 spent since" in burn.text
+        assert "/billing?view=ledger&range=30d" in links(burn.text)
+
+    async def test_can_be_restarted_after_a_question(self, visitor: PageVisitor) -> None:
+        await visitor.arrive()
+        await launched(visitor)
+        await visitor.cloud.work()
+        address = workload_in((await visitor.get("/workloads")).text)
+        ask = await visitor.get(f"{address}/restart")
+        assert "Everything that runs in it is ended." in ask.text
+        answer = await visitor.submit(ask, f"{address}/restart", {})
+
+        assert "Restart" in heading_of((await visitor.follow(answer)).text)
+
     async def test_can_be_cancelled_before_it_is_active(self, visitor: PageVisitor) -> None:
         await visitor.arrive()
         await launched(visitor)

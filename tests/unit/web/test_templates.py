@@ -23,7 +23,18 @@ from gpucloud_web.shell import Frame
 from gpucloud_web.status import STATUS
 
 ROOT = Path(__file__).resolve().parents[3]
-NAMES = {name: name for name in ("app.css", "app.js", "icons.svg", "terminal.css", "terminal.js")}
+NAMES = {
+    name: name
+    for name in (
+        "app.css",
+        "app.js",
+        "charts.css",
+        "charts.js",
+        "icons.svg",
+        "terminal.css",
+        "terminal.js",
+    )
+}
 PATHS = sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*.html"))
 STEPS = {"hardware", "capacity", "image", "network", "access", "review"}
 

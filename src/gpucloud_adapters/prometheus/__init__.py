@@ -1,0 +1,1 @@
+"""Metrics from any server that speaks Prometheus' HTTP API."""
