@@ -329,8 +329,19 @@ class Inside(Provider):
         )
 
     @provide
-    def open_portal(self, processor: PaymentProcessor, settings: Settings) -> payments.OpenPortal:
-        return payments.OpenPortal(processor=processor, public_origin=settings.public_url)
+    def open_portal(
+        self,
+        transactions: Transactions[BillingUnit],
+        processor: PaymentProcessor,
+        ids: Ids,
+        settings: Settings,
+    ) -> payments.OpenPortal:
+        return payments.OpenPortal(
+            transactions=transactions,
+            processor=processor,
+            ids=ids,
+            public_origin=settings.public_url,
+        )
 
     @provide
     def run_task(

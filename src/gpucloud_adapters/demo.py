@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,7 @@ from gpucloud_core.access.session_life import Client
 from gpucloud_core.access.sessions import ResolveActor, SignOut
 from gpucloud_core.access.sign_in import SignedIn, SignIn, SignUp, UsernameTaken
 from gpucloud_core.access.ssh_keys import AddSshKey, ListSshKeys
-from gpucloud_core.allocations.launch import LaunchAllocations
+from gpucloud_core.allocations.launch import LaunchAllocations, launch_once
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.billing.goodwill import GOODWILL_MAX_MICROS, GiveGoodwill
@@ -237,14 +238,16 @@ class Demo:
         me = await (await self.container.get(ReadMe))(actor=actor)
         launch = await self.container.get(LaunchAllocations)
         for name, gpus in persona.runs:
-            await launch(
+            run = partial(
+                launch,
                 actor=actor,
                 project_id=me.projects[0].project.id,
                 request=LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=(key.id,), name=name),
-                idempotency=IdempotencyKey.of(
-                    tenant_id=actor.tenant_id, route="demo", key=name, body=b""
-                ),
             )
+            once_only = IdempotencyKey.of(
+                tenant_id=actor.tenant_id, route="demo", key=name, body=b""
+            )
+            await launch_once(once_only, run)
 
     async def _key(self, persona: Persona, actor: Actor) -> SshKey:
         """Return the persona's first key, made unless a run that was killed made it before."""

@@ -39,6 +39,7 @@ from gpucloud_web.api import (
 from gpucloud_web.caller import provide_actor, provide_idempotency, provide_project
 from gpucloud_web.edge import Edge
 from gpucloud_web.health import healthz, readyz
+from gpucloud_web.once_per_key import OncePerKey
 from gpucloud_web.pages import PAGES
 from gpucloud_web.pages.rendered import Site
 from gpucloud_web.problems import HANDLERS
@@ -82,7 +83,7 @@ def build(settings: Settings, container: AsyncContainer) -> Litestar:
 
     app = Litestar(
         route_handlers=[
-            DishkaRouter("/api/v1", route_handlers=API),
+            DishkaRouter("/api/v1", route_handlers=API, middleware=[OncePerKey]),
             DishkaRouter("/", route_handlers=[*PAGES, healthz, readyz]),
             Router("/", route_handlers=[terminal_socket]),
             create_static_files_router(

@@ -14,13 +14,13 @@ from gpucloud_core.access.projects import ListProjects
 from gpucloud_core.access.session_life import Client
 from gpucloud_core.access.sessions import ResolveActor, Unauthenticated
 from gpucloud_core.kernel.errors import FieldError, NotFound, ValidationFailed
-from gpucloud_core.kernel.idempotency import IdempotencyKey, IdempotencyKeyRequired
+from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import ProjectId, parse_id
+from gpucloud_web import keyed
 from gpucloud_web.edge import SESSION_COOKIE, correlation_id_of
 
 PROJECT_HEADER: Final = "X-Project-ID"
 PROJECT_COOKIE: Final = "gpucloud-project"
-IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _BEARER: Final = "bearer "
 
 _Connection = ASGIConnection[Any, Any, Any, Any]
@@ -58,8 +58,13 @@ async def actor_of(connection: _Connection, container: AsyncContainer) -> Actor:
 
 
 async def provide_actor(request: _Request) -> Actor:
-    """Litestar dependency ``actor``: whoever asks, resolved once per request."""
-    return await actor_of(request, request.app.state.dishka_container)
+    """Litestar dependency ``actor``: whoever asks, resolved once per request.
+
+    From here on everything happens once per Idempotency-Key: it is theirs.
+    """
+    actor = await actor_of(request, request.app.state.dishka_container)
+    await keyed.arm(request, actor)
+    return actor
 
 
 async def provide_project(request: _Request, actor: NamedDependency[Actor]) -> ProjectId:
@@ -91,28 +96,10 @@ async def provide_project(request: _Request, actor: NamedDependency[Actor]) -> P
 async def provide_idempotency(
     request: _Request, actor: NamedDependency[Actor]
 ) -> IdempotencyKey | None:
-    """Litestar dependency ``idempotency``: the client's key with what it was sent with.
+    """Litestar dependency ``idempotency``: for what keeps its intent under the key itself.
 
     Raises:
         IdempotencyKeyInvalid: it is empty, too long or not printable ASCII.
     """
-    key = request.headers.get(IDEMPOTENCY_HEADER)
-    if key is None:
-        return None
-    return IdempotencyKey.of(
-        tenant_id=actor.tenant_id,
-        route=f"{request.method} {request.scope['path']}",
-        key=key,
-        body=await request.body(),
-    )
-
-
-def required(idempotency: IdempotencyKey | None) -> IdempotencyKey:
-    """Return the key of a request that spends.
-
-    Raises:
-        IdempotencyKeyRequired: there is none.
-    """
-    if idempotency is None:
-        raise IdempotencyKeyRequired
-    return idempotency
+    key = request.headers.get(keyed.HEADER)
+    return None if key is None else keyed.key_of(request, actor, key, await request.body())

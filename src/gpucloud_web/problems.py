@@ -11,13 +11,15 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from litestar import Request, Response
+from litestar import MediaType, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 
 from gpucloud_core.access.model import Actor
 from gpucloud_core.kernel.errors import DomainError, ErrorKind, FieldError
+from gpucloud_core.kernel.once import Replayed
 from gpucloud_web.edge import correlation_id_of
+from gpucloud_web.keyed import REPLAYED_HEADER
 from gpucloud_web.pages.failures import failure_page, wants_page
 
 log = structlog.get_logger(__name__)
@@ -160,6 +162,16 @@ def on_http_error(request: _Request, error: HTTPException) -> Response[object]:
     return _answer(request, _problem(request, status, code, words, words))
 
 
+def on_replayed(_: _Request, earlier: Replayed) -> Response[bytes]:
+    """Answer what was answered when the Idempotency-Key was first used."""
+    return Response(
+        earlier.response.encode(),
+        status_code=earlier.status,
+        media_type=MediaType.JSON,
+        headers={REPLAYED_HEADER: "true"},
+    )
+
+
 def on_bug(request: _Request, error: Exception) -> Response[object]:
     """Answer what nobody foresaw, with a reference number and no cause."""
     log.error(
@@ -182,6 +194,7 @@ def on_bug(request: _Request, error: Exception) -> Response[object]:
 
 HANDLERS: Final[dict[int | type[Exception], Any]] = {
     DomainError: on_domain_error,
+    Replayed: on_replayed,
     ValidationException: on_validation,
     HTTPException: on_http_error,
     Exception: on_bug,

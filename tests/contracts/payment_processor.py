@@ -165,7 +165,7 @@ class PaymentProcessorContract(ABC):
 
     async def test_has_a_page_for_cards_and_receipts(self, processor: PaymentProcessor) -> None:
         url = await processor.open_portal(
-            tenant_id=REQUEST.tenant_id, return_url="https://cloud.example/billing"
+            key="vis_1", tenant_id=REQUEST.tenant_id, return_url="https://cloud.example/billing"
         )
 
         assert urlsplit(url).scheme in {"http", "https"}

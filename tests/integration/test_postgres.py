@@ -8,6 +8,7 @@ import pytest
 from contracts.fleet import FleetContract
 from contracts.ledger import LedgerContract
 from contracts.lists import ListsContract
+from contracts.once import OnceContract
 from contracts.rows import RowsContract
 from contracts.stores import StoreContract, StoreUnit
 from contracts.transactions import TransactionsContract
@@ -38,6 +39,10 @@ class InPostgres(StoreContract):
 
 
 class TestPostgresTransactions(InPostgres, TransactionsContract):
+    pass
+
+
+class TestPostgresOnce(InPostgres, OnceContract):
     pass
 
 

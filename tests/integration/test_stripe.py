@@ -67,7 +67,9 @@ class TestStripeProcessor:
     ) -> None:
         for request in (REQUEST, OTHER):
             await processor.open_checkout(request)
-        await processor.open_portal(tenant_id=REQUEST.tenant_id, return_url="https://a.example/")
+        await processor.open_portal(
+            key="vis_1", tenant_id=REQUEST.tenant_id, return_url="https://a.example/"
+        )
 
         customers = await stripe_server.ask("customers")
         assert [one["metadata"] for one in customers["data"]] == [{"tenant_id": REQUEST.tenant_id}]
@@ -89,7 +91,7 @@ class TestStripeProcessor:
         await stripe_server.pay(opened.provider_id)
 
         url = await processor.open_portal(
-            tenant_id=REQUEST.tenant_id, return_url="https://a.example/billing"
+            key="vis_1", tenant_id=REQUEST.tenant_id, return_url="https://a.example/billing"
         )
 
         page = (await stripe_server.http.get(url)).text

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from access_builders import PASSWORD, AccessWorld
@@ -19,7 +20,7 @@ from gpucloud_core.access.session_life import Client
 from gpucloud_core.access.sessions import ResolveActor
 from gpucloud_core.access.sign_in import SignUp
 from gpucloud_core.access.ssh_keys import AddSshKey
-from gpucloud_core.allocations.launch import Accepted, LaunchAllocations
+from gpucloud_core.allocations.launch import Accepted, LaunchAllocations, launch_once
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.goodwill import GiveGoodwill
@@ -143,9 +144,5 @@ class Market:
         launch = LaunchAllocations(
             transactions=self.transactions, ids=self.ids, fleet=fleet or FleetView()
         )
-        return await launch(
-            actor=customer.actor,
-            project_id=customer.project_id,
-            request=request,
-            idempotency=idempotency,
-        )
+        ask = partial(launch, actor=customer.actor, project_id=customer.project_id, request=request)
+        return await (ask() if idempotency is None else launch_once(idempotency, ask))

@@ -52,8 +52,13 @@ class Journal:
         before = mapping.pop(key)
         self._undo.append(lambda: mapping.__setitem__(key, before))
 
-    def roll_back(self) -> None:
-        while self._undo:
+    @property
+    def mark(self) -> int:
+        """How much there is to undo; ``roll_back`` returns to it."""
+        return len(self._undo)
+
+    def roll_back(self, mark: int = 0) -> None:
+        while len(self._undo) > mark:
             self._undo.pop()()
 
     def forget(self) -> None:
@@ -212,3 +217,13 @@ class MemoryDatabase:
             self.journal.roll_back()
             raise
         self.journal.forget()
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Undo what the block changes if it fails; the unit around it decides about the rest."""
+        mark = self.journal.mark
+        try:
+            yield
+        except BaseException:
+            self.journal.roll_back(mark)
+            raise

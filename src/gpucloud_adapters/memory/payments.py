@@ -75,8 +75,8 @@ class MemoryPayments:
     async def read_checkout(self, provider_id: str) -> Checkout:
         return self._found(provider_id)
 
-    async def open_portal(self, *, tenant_id: TenantId, return_url: str) -> str:
-        return f"{self._page_origin}/portal/{tenant_id}?return={return_url}"
+    async def open_portal(self, *, key: str, tenant_id: TenantId, return_url: str) -> str:
+        return f"{self._page_origin}/portal/{tenant_id}/{key}?return={return_url}"
 
     def verify_event(self, body: bytes, signature: str) -> ProviderEvent:
         match = _SIGNATURE.fullmatch(signature)

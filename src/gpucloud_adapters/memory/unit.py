@@ -40,6 +40,7 @@ from gpucloud_core.billing.model import Hold, PaymentSession
 from gpucloud_core.catalog.model import OsImage, Price, Sku
 from gpucloud_core.kernel.audit import audit_row
 from gpucloud_core.kernel.ids import entity_id, uuid7
+from gpucloud_core.kernel.once import joined
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.kernel.time import EPOCH, Clock, microseconds_between
@@ -57,7 +58,7 @@ class MemoryTransactions:
         self.database = database or MemoryDatabase()
 
     def begin(self, scope: Scope) -> AbstractAsyncContextManager["MemoryUnit"]:
-        return self._begin(scope)
+        return joined(self._begin, scope)
 
     @asynccontextmanager
     async def _begin(self, scope: Scope) -> AsyncIterator["MemoryUnit"]:
@@ -90,6 +91,11 @@ class MemoryUnit:
         self._database = database
         self._scope = scope
         self._clock = clock
+
+    @asynccontextmanager
+    async def within(self, scope: Scope) -> AsyncIterator["MemoryUnit"]:
+        with self._database.part():
+            yield MemoryUnit(self._database, scope, self._clock)
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:
         now = self._clock.now()

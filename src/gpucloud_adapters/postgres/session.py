@@ -1,7 +1,8 @@
 """One transaction of one scope: statements go in, rows come out, refusals in the core's words."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -71,11 +72,8 @@ class Session:
     @classmethod
     async def _open(cls, engine: AsyncEngine, scope: Scope) -> "Session":
         connection = await engine.connect()
-        role = "gpucloud_platform" if scope.tenant_id is None else "gpucloud_app"
         try:
-            opened = await connection.execute(
-                _OPEN, {"role": role, "tenant": scope.tenant_id or ""}
-            )
+            opened = await connection.execute(_OPEN, _settings(scope))
             return cls(connection, scope, opened.one()[2])
         except BaseException:
             await connection.close()
@@ -120,6 +118,35 @@ class Session:
         except (SQLAlchemyError, OSError) as error:
             raise translated(error) from error
 
+    @asynccontextmanager
+    async def within(self, scope: Scope) -> AsyncIterator[None]:
+        """Do a part of the transaction in ``scope``, behind a savepoint."""
+        around = self.scope
+        try:
+            savepoint = await self._connection.begin_nested()
+            await self._enter(scope)
+        except (SQLAlchemyError, OSError) as error:
+            raise translated(error) from error
+        try:
+            yield
+        except BaseException:
+            await self._leave(savepoint.rollback())  # role and tenant go back with it
+            self.scope = around
+            raise
+        await self._leave(savepoint.commit())
+        await self._leave(self._enter(around))
+
+    async def _leave(self, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except (SQLAlchemyError, OSError) as error:
+            raise translated(error) from error
+
+    async def _enter(self, scope: Scope) -> None:
+        if scope != self.scope:
+            await self._connection.execute(_OPEN, _settings(scope))
+            self.scope = scope
+
     async def commit(self) -> None:
         try:
             await self._connection.commit()
@@ -129,6 +156,11 @@ class Session:
     async def close(self) -> None:
         """Give the connection back; what was not committed is rolled back."""
         await self._connection.close()
+
+
+def _settings(scope: Scope) -> dict[str, str]:
+    role = "gpucloud_platform" if scope.tenant_id is None else "gpucloud_app"
+    return {"role": role, "tenant": scope.tenant_id or ""}
 
 
 def translated(error: Exception) -> Exception:

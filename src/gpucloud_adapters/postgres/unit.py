@@ -41,6 +41,7 @@ from gpucloud_core.billing.model import Hold, PaymentSession
 from gpucloud_core.catalog.model import OsImage, Price, Sku
 from gpucloud_core.kernel.audit import audit_row
 from gpucloud_core.kernel.ids import entity_id, uuid7
+from gpucloud_core.kernel.once import joined
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.kernel.time import EPOCH, microseconds_between
@@ -93,7 +94,7 @@ class PostgresTransactions:
         self._engine = engine
 
     def begin(self, scope: Scope) -> AbstractAsyncContextManager["PostgresUnit"]:
-        return self._begin(scope)
+        return joined(self._begin, scope)
 
     @asynccontextmanager
     async def _begin(self, scope: Scope) -> AsyncIterator["PostgresUnit"]:
@@ -135,6 +136,11 @@ class PostgresUnit:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._fleet = PostgresFleet(session)
+
+    @asynccontextmanager
+    async def within(self, scope: Scope) -> AsyncIterator["PostgresUnit"]:
+        async with self._session.within(scope):
+            yield PostgresUnit(self._session)
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:
         now = self._session.now()

@@ -93,12 +93,12 @@ class StripeProcessor:
             session = await self._client.v1.checkout.sessions.retrieve_async(provider_id)
         return checkout_of(session.to_dict())
 
-    async def open_portal(self, *, tenant_id: TenantId, return_url: str) -> str:
+    async def open_portal(self, *, key: str, tenant_id: TenantId, return_url: str) -> str:
         """Return the address of Stripe's page for cards and receipts."""
         with _in_our_words():
             customer = await self._customer(tenant_id)
             portal = await self._client.v1.billing_portal.sessions.create_async(
-                {"customer": customer, "return_url": return_url}
+                {"customer": customer, "return_url": return_url}, {"idempotency_key": key}
             )
         return portal.url
 

@@ -10,7 +10,6 @@ from gpucloud_core.allocations.errors import NotConnectable, SshKeyRequired, Ssh
 from gpucloud_core.allocations.model import Allocation, AllocationState, AppliedKey
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.saga import EDIT_KEYS
-from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
 from gpucloud_core.kernel.ids import AllocationId, Ids, TaskId
 from gpucloud_core.kernel.unit import Scope, Transactions
 
@@ -47,7 +46,6 @@ class EditKeys:
         actor: Actor,
         allocation_id: AllocationId,
         ssh_key_ids: tuple[str, ...],
-        idempotency: IdempotencyKey | None = None,
     ) -> tuple[Allocation, TaskId]:
         """Return the allocation with the chosen keys, and the task that applies them.
 
@@ -57,7 +55,6 @@ class EditKeys:
             SshKeyRequired, SshKeyUnknown: none chosen, or one that is not theirs.
         """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            known = await replay(unit, idempotency)
             allocation = await lock_allocation(unit, actor.tenant_id, allocation_id)
             require(
                 actor,
@@ -65,8 +62,6 @@ class EditKeys:
                 tenant_id=allocation.tenant_id,
                 project_id=allocation.project_id,
             )
-            if isinstance(known, str):
-                return allocation, TaskId(known)
             if allocation.state is not AllocationState.ACTIVE:
                 raise NotConnectable(f"It is {allocation.state}. {NotConnectable.next_step}")
             chosen = await self._chosen(unit, actor, allocation, ssh_key_ids)
@@ -91,7 +86,6 @@ class EditKeys:
                     },
                 )
             )
-            await remember(unit, idempotency, task.id)
         return edited, task.id
 
     async def _chosen(

@@ -16,7 +16,6 @@ from gpucloud_core.allocations.release import ask_to_cancel
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.billing.accounts import lock_account
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.work.model import Task
@@ -98,10 +97,8 @@ class RetryFailed:
     transactions: Transactions[AllocationUnit]
     launch: LaunchAllocations
 
-    async def __call__(
-        self, *, actor: Actor, task_id: TaskId, idempotency: IdempotencyKey
-    ) -> Accepted:
-        """Launch as many new machines as failed, once per key; every check is made again.
+    async def __call__(self, *, actor: Actor, task_id: TaskId) -> Accepted:
+        """Launch as many new machines as failed; every check is made again.
 
         Raises:
             NotFound: no such task, or not theirs.
@@ -110,11 +107,7 @@ class RetryFailed:
         """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
             task = await _task_of(unit, actor, task_id, Action.ALLOCATION_LAUNCH)
-            rows = await launched_by(unit, task)
-            if await unit.stored_responses.get(idempotency.id) is None:
-                failed = not_replaced(rows)
-            else:
-                failed = [row for row in rows if row.state is AllocationState.FAILED]
+            failed = not_replaced(await launched_by(unit, task))
         if not failed:
             raise NothingToRetry
         return await self.launch(
@@ -122,7 +115,6 @@ class RetryFailed:
             project_id=task.project_id,
             request=request_again(failed),
             batch=None if task.subject else task.id,
-            idempotency=idempotency,
         )
 
 

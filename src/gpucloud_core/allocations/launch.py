@@ -3,7 +3,7 @@
 A dry run looks at exactly the same checks and answers with the same words; it only takes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -26,7 +26,7 @@ from gpucloud_core.allocations.request import LaunchRequest, machine_name
 from gpucloud_core.allocations.saga import PROVISION
 from gpucloud_core.billing.accounts import HoldRequest, lock_account, place_holds
 from gpucloud_core.billing.model import BillingAccount
-from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
+from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import (
     AllocationId,
     ClaimId,
@@ -36,6 +36,7 @@ from gpucloud_core.kernel.ids import (
     TaskId,
     UserId,
 )
+from gpucloud_core.kernel.once import once
 from gpucloud_core.kernel.unit import Event, Scope, Transactions
 from gpucloud_core.placement.claim import claim_all, preview
 from gpucloud_core.placement.fleet_view import FleetView
@@ -65,6 +66,11 @@ class Accepted:
                 raise ValueError("not the stored answer of a launch")
 
 
+async def launch_once(key: IdempotencyKey, launch: Callable[[], Awaitable[Accepted]]) -> Accepted:
+    """Launch, or return what was launched when the key was first used."""
+    return await once(key, launch, written=Accepted.as_json, read=Accepted.of_json)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchAllocations:
     """Take the place, set the money aside, and queue the work; or refuse with every reason."""
@@ -80,9 +86,8 @@ class LaunchAllocations:
         project_id: ProjectId,
         request: LaunchRequest,
         batch: TaskId | None = None,
-        idempotency: IdempotencyKey | None = None,
     ) -> Accepted:
-        """Accept the launch once per key; into ``batch``, or under a task of its own.
+        """Accept the launch, into ``batch`` or under a task of its own.
 
         Raises:
             ValidationFailed: single fields make no sense.
@@ -90,14 +95,10 @@ class LaunchAllocations:
                 name all. Nothing was taken and no task was made.
         """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            if (known := await replay(unit, idempotency)) is not None:
-                return Accepted.of_json(known)
             account = await lock_account(unit, actor.tenant_id)
             asked = await read_asked(unit, actor, project_id, request, account)
             claims = await self._take(unit, actor, asked)
-            accepted = await self._accept(unit, actor, project_id, asked, account, claims, batch)
-            await remember(unit, idempotency, accepted.as_json())
-        return accepted
+            return await self._accept(unit, actor, project_id, asked, account, claims, batch)
 
     async def _take(self, unit: AllocationUnit, actor: Actor, asked: Asked) -> tuple[Claim, ...]:
         wanted = asked.placement()

@@ -11,7 +11,6 @@ from gpucloud_core.allocations.lifecycle import CANCELLABLE, LIFECYCLE, Allocati
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
 from gpucloud_core.kernel.ids import AllocationId, Ids, TaskId
 from gpucloud_core.kernel.machine import Refused
 from gpucloud_core.kernel.unit import Event, Scope, Transactions
@@ -31,7 +30,6 @@ class ReleaseAllocation:
         actor: Actor,
         allocation_id: AllocationId,
         reason: str = "",
-        idempotency: IdempotencyKey | None = None,
     ) -> Allocation:
         """Release; asked again while it is under way or done, nothing more happens.
 
@@ -40,7 +38,6 @@ class ReleaseAllocation:
             NotReleasable: it was never active, or is still being made.
         """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            known = await replay(unit, idempotency)
             allocation = await lock_allocation(unit, actor.tenant_id, allocation_id)
             require(
                 actor,
@@ -65,8 +62,6 @@ class ReleaseAllocation:
                     changes={"state": [allocation.state, released.state]},
                 )
             )
-            if known is None:
-                await remember(unit, idempotency, {"id": released.id})
         return released
 
 
@@ -86,13 +81,7 @@ class CancelAllocation:
 
     transactions: Transactions[AllocationUnit]
 
-    async def __call__(
-        self,
-        *,
-        actor: Actor,
-        allocation_id: AllocationId,
-        idempotency: IdempotencyKey | None = None,
-    ) -> Allocation:
+    async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> Allocation:
         """Cancel; asked again, nothing more happens.
 
         Raises:
@@ -100,7 +89,6 @@ class CancelAllocation:
             NotCancellable: it is active, or ended.
         """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            known = await replay(unit, idempotency)
             allocation = await lock_allocation(unit, actor.tenant_id, allocation_id)
             require(
                 actor,
@@ -121,8 +109,6 @@ class CancelAllocation:
                     project_id=allocation.project_id,
                 )
             )
-            if known is None:
-                await remember(unit, idempotency, {"id": allocation.id})
         return allocation
 
 

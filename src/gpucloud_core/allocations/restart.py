@@ -21,7 +21,6 @@ from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.release import begin_release
 from gpucloud_core.allocations.saga import RESTART
 from gpucloud_core.billing.accounts import end_of_balance, lock_account
-from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
 from gpucloud_core.kernel.ids import AllocationId, Ids, TaskId
 from gpucloud_core.kernel.machine import Refused
 from gpucloud_core.kernel.unit import AuditFact, Json, Scope, Transactions
@@ -36,13 +35,7 @@ class RestartAllocation:
     transactions: Transactions[AllocationUnit]
     ids: Ids
 
-    async def __call__(
-        self,
-        *,
-        actor: Actor,
-        allocation_id: AllocationId,
-        idempotency: IdempotencyKey | None = None,
-    ) -> Allocation:
+    async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> Allocation:
         """Restart; asked again while it is under way, nothing more happens.
 
         Raises:
@@ -50,7 +43,6 @@ class RestartAllocation:
             NotRestartable: it is not active.
         """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            known = await replay(unit, idempotency)
             allocation = await lock_allocation(unit, actor.tenant_id, allocation_id)
             require(
                 actor,
@@ -58,7 +50,7 @@ class RestartAllocation:
                 tenant_id=allocation.tenant_id,
                 project_id=allocation.project_id,
             )
-            if known is not None or allocation.state is AllocationState.RESTARTING:
+            if allocation.state is AllocationState.RESTARTING:
                 return allocation
             verdict = LIFECYCLE.decide(allocation.state, AllocationEvent.RESTART, Facts())
             if isinstance(verdict, Refused):
@@ -84,7 +76,6 @@ class RestartAllocation:
                     changes={"state": [allocation.state, restarting.state]},
                 )
             )
-            await remember(unit, idempotency, {"id": restarting.id})
         return restarting
 
 

@@ -211,12 +211,20 @@ class ReadPayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenPortal:
-    """Get the provider's own page for cards and receipts."""
+    """Get the provider's own page for cards and receipts, once per key."""
 
+    transactions: Transactions[BillingUnit]
     processor: PaymentProcessor
+    ids: Ids
     public_origin: str
 
-    async def __call__(self, *, actor: Actor, return_url: str | None = None) -> str:
+    async def __call__(
+        self,
+        *,
+        actor: Actor,
+        return_url: str | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> str:
         """Return the page's address.
 
         Raises:
@@ -229,7 +237,17 @@ class OpenPortal:
             detail = f"This has to be a page under {self.public_origin}."
             fields = [FieldError("/return_url", "not_same_origin", detail)]
             raise ValidationFailed("The address needs another look.", fields=fields)
-        return await self.processor.open_portal(tenant_id=actor.tenant_id, return_url=back)
+        key = await self._intend(actor, idempotency)
+        return await self.processor.open_portal(key=key, tenant_id=actor.tenant_id, return_url=back)
+
+    async def _intend(self, actor: Actor, key: IdempotencyKey | None) -> str:
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            if isinstance(known := await replay(unit, key), str):
+                return known
+            visit_id = self.ids.new("vis")
+            await remember(unit, key, visit_id)
+            await unit.audit(fact_by(actor, action="payment.open_portal", target=actor.tenant_id))
+        return visit_id
 
 
 def _split(url: str) -> SplitResult | None:

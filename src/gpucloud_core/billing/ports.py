@@ -98,8 +98,8 @@ class PaymentProcessor(Protocol):
         """Return the session as the provider has it now."""
         ...
 
-    async def open_portal(self, *, tenant_id: TenantId, return_url: str) -> str:
-        """Return the address of the provider's page for cards and receipts."""
+    async def open_portal(self, *, key: str, tenant_id: TenantId, return_url: str) -> str:
+        """Return the address of the provider's page for cards and receipts; per ``key``, one."""
         ...
 
     def verify_event(self, body: bytes, signature: str) -> ProviderEvent:

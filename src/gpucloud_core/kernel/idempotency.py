@@ -52,7 +52,13 @@ class IdempotencyKeyRequired(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredResponse:
-    """The outcome kept under a key; the id is ``<tenant>/<route>/<key>``."""
+    """The outcome kept under a key.
+
+    Attributes:
+        id: ``<tenant>/<who>/<route>/<key>``.
+        status: as answered; None while it is worked on. 409: the answer held a secret, and
+            ``response`` only names the object that it belongs to.
+    """
 
     id: str
     tenant_id: TenantId
@@ -60,6 +66,11 @@ class StoredResponse:
     status: int | None = None
     response: str = ""
     created_at: datetime
+
+    @property
+    def is_begun(self) -> bool:
+        """Tell whether there is no answer yet; nobody but the unit that works on it sees that."""
+        return not self.response and self.status is None
 
 
 class StoredResponses(Rows[StoredResponse], Protocol):
@@ -77,16 +88,19 @@ class IdempotentUnit(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
-    """A client's key, the route it was sent to, and what was sent."""
+    """A client's key, whose it is, the route it was sent to, and what was sent."""
 
     tenant_id: TenantId
     route: str
     key: str
     body_hash: str
+    who: str = ""
 
     @classmethod
-    def of(cls, *, tenant_id: TenantId, route: str, key: str, body: bytes) -> "IdempotencyKey":
-        """Return the key, checked.
+    def of(
+        cls, *, tenant_id: TenantId, route: str, key: str, body: bytes, who: str = ""
+    ) -> "IdempotencyKey":
+        """Return the key, checked. Two people's keys never meet; ``who`` tells them apart.
 
         Raises:
             IdempotencyKeyInvalid: empty, too long or not printable ASCII.
@@ -94,15 +108,17 @@ class IdempotencyKey:
         if not 0 < len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
             raise IdempotencyKeyInvalid
         digest = hashlib.sha256(route.encode() + b"\0" + body).hexdigest()
-        return cls(tenant_id=tenant_id, route=route, key=key, body_hash=digest)
+        return cls(tenant_id=tenant_id, route=route, key=key, body_hash=digest, who=who)
 
     @property
     def id(self) -> str:
-        return f"{self.tenant_id}/{self.route}/{self.key}"
+        return f"{self.tenant_id}/{self.who}/{self.route}/{self.key}"
 
 
 async def replay(unit: IdempotentUnit, key: IdempotencyKey | None) -> object | None:
     """Begin a keyed effect: return what an earlier one answered, or None to go on.
+
+    For what calls the outside after it has stored its intent; all else is done ``once``.
 
     Raises:
         IdempotencyInProgress: a twin holds the key now.
@@ -113,7 +129,7 @@ async def replay(unit: IdempotentUnit, key: IdempotencyKey | None) -> object | N
     if not await unit.stored_responses.try_lock(key.id):
         raise IdempotencyInProgress
     stored = await unit.stored_responses.get(key.id)
-    if stored is None:
+    if stored is None or stored.is_begun:
         return None
     if stored.body_hash != key.body_hash:
         raise IdempotencyKeyReused
@@ -122,8 +138,11 @@ async def replay(unit: IdempotentUnit, key: IdempotencyKey | None) -> object | N
 
 
 async def remember(unit: IdempotentUnit, key: IdempotencyKey | None, answer: object) -> None:
-    """Keep ``answer`` (plain JSON values, no secret) under the key, with the effect itself."""
-    if key is not None:
+    """Keep ``answer`` (plain JSON values, no secret) under the key, with the effect itself.
+
+    Where the whole request is done ``once``, the key is in use already and nothing is to do.
+    """
+    if key is not None and await unit.stored_responses.get(key.id) is None:
         await unit.stored_responses.add(
             StoredResponse(
                 id=key.id,

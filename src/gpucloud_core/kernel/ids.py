@@ -39,6 +39,7 @@ PREFIXES: Final = {
     "alc": "allocation",
     "tsk": "task",
     "pay": "payment session",
+    "vis": "visit to the payment provider's portal",
     "hld": "hold",
     "trf": "ledger transfer",
     "seg": "usage segment",

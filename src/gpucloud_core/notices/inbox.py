@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gpucloud_core.access.acting import person
+from gpucloud_core.access.acting import fact_by, person
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.rows import ListQuery, Page
-from gpucloud_core.kernel.unit import Scope, Transactions
+from gpucloud_core.kernel.unit import Json, Scope, Transactions
 from gpucloud_core.notices.model import InboxNotice
 from gpucloud_core.notices.ports import NoticeUnit
 
@@ -43,7 +43,7 @@ class CountUnread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkRead:
-    """Mark one notice, or all, as read. Reading is nobody else's business: it is not audited."""
+    """Mark one notice, or all, as read."""
 
     transactions: Transactions[NoticeUnit]
 
@@ -58,7 +58,9 @@ class MarkRead:
             notice = await unit.inbox_notices.lock(notice_id)
             if notice is None or notice.user_id != person(actor):
                 raise NotFound("There is no notice with this id.")
-            return await _read(unit, notice)
+            read = await _read(unit, notice)
+            await unit.audit(fact_by(actor, action="inbox.read", target=notice.id))
+        return read
 
     async def all_(self, *, actor: Actor) -> int:
         """Mark everything that was not read; return how much it was."""
@@ -67,6 +69,10 @@ class MarkRead:
             unread = await unit.inbox_notices.find(user_id=person(actor), read_at=None)
             for notice in unread:
                 await _read(unit, notice)
+            changes: dict[str, Json] = {"read": [0, len(unread)]}
+            await unit.audit(
+                fact_by(actor, action="inbox.read", target=person(actor), changes=changes)
+            )
         return len(unread)
 
 

@@ -25,13 +25,12 @@ from gpucloud_core.allocations.quote import Quote, QuoteLaunch
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.allocations.request import LaunchRequest
-from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import AllocationId, ProjectId, parse_id
 from gpucloud_core.kernel.unit import Json
 from gpucloud_core.nodes.model import Gpu
 from gpucloud_core.placement.model import Spread
 from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
-from gpucloud_web.caller import required
+from gpucloud_web.keyed import OPT, Once
 
 
 class InboundBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -354,13 +353,12 @@ class Allocations(Controller):
     path = "/allocations"
     tags = ["allocations"]
 
-    @post(operation_id="launchAllocations", status_code=202)
+    @post(operation_id="launchAllocations", status_code=202, opt={OPT: Once.REQUIRED})
     async def launch(
         self,
         data: JSONBody[LaunchBody],
         actor: NamedDependency[Actor],
         project: NamedDependency[ProjectId],
-        idempotency: NamedDependency[IdempotencyKey | None],
         launch_allocations: FromDishka[LaunchAllocations],
         quote_launch: FromDishka[QuoteLaunch],
         dry_run: FromQuery[bool] = False,
@@ -374,7 +372,6 @@ class Allocations(Controller):
             actor=actor,
             project_id=project,
             request=request,
-            idempotency=required(idempotency),
         )
         return Response(AcceptedBody.of(accepted), status_code=202)
 
@@ -415,13 +412,12 @@ class Allocations(Controller):
         self,
         allocation_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: NamedDependency[IdempotencyKey | None],
         release_allocation: FromDishka[ReleaseAllocation],
         read_allocation: FromDishka[ReadAllocation],
     ) -> AllocationBody:
         """Release an allocation: billing stops now, its disks are wiped; this cannot be undone."""
         found = AllocationId(parse_id("alc", allocation_id))
-        await release_allocation(actor=actor, allocation_id=found, idempotency=idempotency)
+        await release_allocation(actor=actor, allocation_id=found)
         return AllocationBody.of(await read_allocation(actor=actor, allocation_id=found))
 
     @post("/{allocation_id:str}/cancel", operation_id="cancelAllocation", status_code=202)
@@ -429,13 +425,12 @@ class Allocations(Controller):
         self,
         allocation_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: NamedDependency[IdempotencyKey | None],
         cancel_allocation: FromDishka[CancelAllocation],
         read_allocation: FromDishka[ReadAllocation],
     ) -> AllocationBody:
         """Cancel a launch at its next step boundary; nothing is charged."""
         found = AllocationId(parse_id("alc", allocation_id))
-        await cancel_allocation(actor=actor, allocation_id=found, idempotency=idempotency)
+        await cancel_allocation(actor=actor, allocation_id=found)
         return AllocationBody.of(await read_allocation(actor=actor, allocation_id=found))
 
     @get("/{allocation_id:str}/receipt", operation_id="getReceipt")

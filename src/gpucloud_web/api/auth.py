@@ -18,6 +18,7 @@ from gpucloud_core.kernel.ids import SessionId, parse_id
 from gpucloud_core.kernel.time import Clock
 from gpucloud_web.api.lists import Listing
 from gpucloud_web.caller import client_of
+from gpucloud_web.keyed import OPT, Once
 
 _Request = Request[object, object, State]
 
@@ -128,6 +129,7 @@ class Auth(Controller):
 
     path = "/auth"
     tags = ["auth"]
+    opt = {OPT: Once.NEVER}
 
     @post("/personal/signup", operation_id="signUp", status_code=201)
     async def sign_up(

@@ -12,7 +12,6 @@ from gpucloud_core.allocations.force import ForceCleanAllocation, ForceRelease
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.queries import ReadAllocation
 from gpucloud_core.allocations.restart import RestartAllocation
-from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import AllocationId, parse_id
 from gpucloud_web.api.allocations import KeyBody
 from gpucloud_web.api.lists import Listing
@@ -82,7 +81,6 @@ class AllocationKeys(Controller):
         allocation_id: FromPath[str],
         data: JSONBody[EditKeysBody],
         actor: NamedDependency[Actor],
-        idempotency: NamedDependency[IdempotencyKey | None],
         edit_keys: FromDishka[EditKeys],
     ) -> EditedKeysBody:
         """Let exactly these keys in, live."""
@@ -90,7 +88,6 @@ class AllocationKeys(Controller):
             actor=actor,
             allocation_id=AllocationId(parse_id("alc", allocation_id)),
             ssh_key_ids=tuple(data.ssh_key_ids),
-            idempotency=idempotency,
         )
         return EditedKeysBody(task_id, _keys(allocation))
 
@@ -104,12 +101,11 @@ class AllocationKeys(Controller):
 async def restart_allocation(
     allocation_id: FromPath[str],
     actor: NamedDependency[Actor],
-    idempotency: NamedDependency[IdempotencyKey | None],
     restart: FromDishka[RestartAllocation],
 ) -> TakenUpBody:
     """End everything that runs in it and start it anew; keys, disk and address stay."""
     found = AllocationId(parse_id("alc", allocation_id))
-    return TakenUpBody.of(await restart(actor=actor, allocation_id=found, idempotency=idempotency))
+    return TakenUpBody.of(await restart(actor=actor, allocation_id=found))
 
 
 class AdminAllocations(Controller):

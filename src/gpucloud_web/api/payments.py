@@ -20,6 +20,7 @@ from gpucloud_core.billing.payments import (
 )
 from gpucloud_core.billing.webhooks import ReceiveWebhook
 from gpucloud_core.kernel.idempotency import IdempotencyKey
+from gpucloud_web.keyed import OPT, Once
 
 
 class CheckoutBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -88,7 +89,12 @@ class Payments(Controller):
     path = "/payments"
     tags = ["payments"]
 
-    @post("/checkout-session", operation_id="startCheckout", status_code=201)
+    @post(
+        "/checkout-session",
+        operation_id="startCheckout",
+        status_code=201,
+        opt={OPT: Once.INTENT},
+    )
     async def start(
         self,
         data: JSONBody[CheckoutBody],
@@ -116,17 +122,30 @@ class Payments(Controller):
         """Read how a payment stands; reading never credits."""
         return PaymentBody.of(await read_payment(actor=actor, payment_id=payment_id))
 
-    @post("/customer-portal-session", operation_id="openPortal", status_code=201)
+    @post(
+        "/customer-portal-session",
+        operation_id="openPortal",
+        status_code=201,
+        opt={OPT: Once.INTENT},
+    )
     async def portal(
         self,
         data: JSONBody[PortalAskedBody],
         actor: NamedDependency[Actor],
+        idempotency: NamedDependency[IdempotencyKey | None],
         open_portal: FromDishka[OpenPortal],
     ) -> PortalBody:
         """Get the provider's page for cards and receipts."""
-        return PortalBody(await open_portal(actor=actor, return_url=data.return_url))
+        url = await open_portal(actor=actor, return_url=data.return_url, idempotency=idempotency)
+        return PortalBody(url)
 
-    @post("/webhook", operation_id="receiveWebhook", status_code=200, security=[{}])
+    @post(
+        "/webhook",
+        operation_id="receiveWebhook",
+        status_code=200,
+        security=[{}],
+        opt={OPT: Once.NEVER},
+    )
     async def webhook(
         self,
         request: Request[object, object, State],

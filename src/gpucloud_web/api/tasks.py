@@ -15,12 +15,11 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.follow import CancelTask, RetryFailed
 from gpucloud_core.allocations.queries import ListTaskEvents, ReadTask, TaskView, is_over
-from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import TaskId, parse_id
 from gpucloud_core.work.model import Step, Task, TaskEvent
 from gpucloud_web.api.allocations import AcceptedBody
 from gpucloud_web.api.lists import Cursor, Limit, Listing, listing
-from gpucloud_web.caller import required
+from gpucloud_web.keyed import OPT, Once
 
 POLL_SECONDS = 1.0
 HEARTBEAT_POLLS = 15
@@ -146,20 +145,16 @@ class Tasks(Controller):
         await cancel_task(actor=actor, task_id=found)
         return TaskBody.of(await read_task(actor=actor, task_id=found))
 
-    @post("/retry", operation_id="retryFailed", status_code=202)
+    @post("/retry", operation_id="retryFailed", status_code=202, opt={OPT: Once.REQUIRED})
     async def retry(
         self,
         task_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: NamedDependency[IdempotencyKey | None],
         retry_failed: FromDishka[RetryFailed],
     ) -> AcceptedBody:
         """Launch again what failed, in the same batch."""
-        accepted = await retry_failed(
-            actor=actor,
-            task_id=TaskId(parse_id("tsk", task_id)),
-            idempotency=required(idempotency),
-        )
+        found = TaskId(parse_id("tsk", task_id))
+        accepted = await retry_failed(actor=actor, task_id=found)
         return AcceptedBody.of(accepted)
 
     @get("/events", operation_id="listTaskEvents")

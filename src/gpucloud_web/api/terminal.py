@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.terminal import OpenTerminal
 from gpucloud_core.kernel.ids import AllocationId, parse_id
+from gpucloud_web.keyed import OPT, Once
 
 
 class TerminalTokenBody(msgspec.Struct):
@@ -26,6 +27,7 @@ class TerminalTokenBody(msgspec.Struct):
     "/allocations/{allocation_id:str}/terminal-token",
     operation_id="mintTerminalToken",
     status_code=201,
+    opt={OPT: Once.ONE_TIME},
     tags=["allocations"],
 )
 async def mint_terminal_token(

@@ -146,13 +146,14 @@ class LaunchPages(Controller):
     async def _launch(
         self, visit: Visit, draft: Draft, launch_allocations: LaunchAllocations, key: str
     ) -> Response[str] | Redirect:
-        try:
+        async def launch() -> str:
             accepted = await launch_allocations(
-                actor=visit.actor,
-                project_id=ProjectId(draft.project),
-                request=draft.request(),
-                idempotency=await visit.idempotency(key),
+                actor=visit.actor, project_id=ProjectId(draft.project), request=draft.request()
             )
+            return accepted.task_id
+
+        try:
+            task_id = await visit.once(key, launch)
         except DomainError as error:
             shelf = await _shelf(visit)
             quote, faults = await _quote(visit, draft)
@@ -161,7 +162,7 @@ class LaunchPages(Controller):
             return await _page(
                 visit, draft, shelf, step="review", status=status, errors=failed or faults_at(error)
             )
-        answer = see_other(f"/tasks/{accepted.task_id}")
+        answer = see_other(f"/tasks/{task_id}")
         answer.set_cookie(key=COOKIE, value="", max_age=0, path="/launch", httponly=True)
         return answer
 

@@ -66,9 +66,9 @@ class TaskPages(Controller):
     ) -> Redirect:
         """Launch again what failed, once per press."""
         form = await form_of(visit.request)
-        accepted = await retry_failed(
-            actor=visit.actor,
-            task_id=TaskId(parse_id("tsk", task_id)),
-            idempotency=await visit.idempotency(one(form, "idempotency_key")),
-        )
-        return see_other(f"/tasks/{accepted.task_id}")
+
+        async def retry() -> str:
+            found = TaskId(parse_id("tsk", task_id))
+            return (await retry_failed(actor=visit.actor, task_id=found)).task_id
+
+        return see_other(f"/tasks/{await visit.once(one(form, 'idempotency_key'), retry)}")

@@ -3,7 +3,7 @@
 A Litestar dependency makes it once per request; handlers read it and hand it their view row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from http import HTTPStatus
@@ -29,8 +29,10 @@ from gpucloud_core.catalog.model import Sku
 from gpucloud_core.kernel.errors import FieldError, ValidationFailed
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import ProjectId
+from gpucloud_core.kernel.once import once
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_web.caller import PROJECT_COOKIE
+from gpucloud_web.keyed import key_of
 from gpucloud_web.pages.addresses import ListState
 from gpucloud_web.pages.rendered import drawn, frame_of
 from gpucloud_web.pages.workload_rows import view_counts
@@ -131,12 +133,11 @@ class Visit:
 
     async def idempotency(self, key: str) -> IdempotencyKey:
         """Return the key that the form carries, with what was sent under it."""
-        return IdempotencyKey.of(
-            tenant_id=self.actor.tenant_id,
-            route=f"{self.request.method} {self.request.scope['path']}",
-            key=key or fresh_key(),
-            body=await self.request.body(),
-        )
+        return key_of(self.request, self.actor, key or fresh_key(), await self.request.body())
+
+    async def once(self, key: str, effect: Callable[[], Awaitable[str]]) -> str:
+        """Return what ``effect`` returned when the form's key was first used; do it if never."""
+        return await once(await self.idempotency(key), effect, written=str, read=str)
 
 
 def fresh_key() -> str:

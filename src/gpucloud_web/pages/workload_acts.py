@@ -10,7 +10,6 @@ from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.queries import AllocationView
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.allocations.restart import RestartAllocation
-from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_web.components import Consequence
 from gpucloud_web.pages.workload_endings import ConfirmPage
@@ -20,13 +19,7 @@ from gpucloud_web.pages.workload_rows import CANCELLABLE, RELEASABLE, RESTARTABL
 class Changes(Protocol):
     """A use case that changes one allocation."""
 
-    async def __call__(
-        self,
-        *,
-        actor: Actor,
-        allocation_id: AllocationId,
-        idempotency: IdempotencyKey | None = None,
-    ) -> Allocation: ...
+    async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> Allocation: ...
 
 
 class Confirms(Protocol):

@@ -6,6 +6,7 @@ and pressing again repeats nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -13,14 +14,17 @@ from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency, Provide
 
+from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.queries import AllocationLine, ListAllocations
 from gpucloud_core.kernel.errors import DomainError
+from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.kernel.once import once
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web import formats
 from gpucloud_web.components import Consequence
 from gpucloud_web.pages.rendered import own_address
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
-from gpucloud_web.pages.workload_acts import ACTS, Act
+from gpucloud_web.pages.workload_acts import ACTS, Act, Changes
 from gpucloud_web.tables import outcome_words
 
 ROWS_MAX: Final = 100
@@ -144,19 +148,23 @@ class BulkPages(Controller):
         results = []
         for line in lines:
             row = line.allocation
+            change = partial(_change, use_case, visit.actor, row.id)
             try:
-                changed = await use_case(
-                    actor=visit.actor,
-                    allocation_id=row.id,
-                    idempotency=replace(key, key=f"{key.key}:{row.id}"[-128:]),
+                task_id = await once(
+                    replace(key, key=f"{key.key}:{row.id}"[-128:]), change, written=str, read=str
                 )
             except DomainError as error:
                 results.append(_result(row.name, f"/workloads/{row.id}", "failed", error.detail))
             else:
-                href = f"/tasks/{changed.task_id}"
+                href = f"/tasks/{task_id}"
                 results.append(_result(row.name, href, "ok", act.past.capitalize()))
         back = own_address(one(form, "back"), "/workloads")
         return visit.page("lists/results.html", BulkResultPage.of(act, results, back=back))
+
+
+async def _change(use_case: Changes, actor: Actor, allocation_id: AllocationId) -> str:
+    """Do it; return the task to follow."""
+    return (await use_case(actor=actor, allocation_id=allocation_id)).task_id
 
 
 def _result(name: str, href: str, state: str, words: str) -> Result:

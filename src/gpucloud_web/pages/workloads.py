@@ -170,19 +170,21 @@ class _Pages(Controller):
         """Do it and follow its task; a refusal is shown where it was asked."""
         act = ACTS[visit.last_part]
         form = await form_of(visit.request)
-        key = await visit.idempotency(one(form, "idempotency_key"))
         use_case = await visit.use_case(act.use_case)
+
+        async def change() -> str:
+            changed = await use_case(actor=visit.actor, allocation_id=_id(allocation_id))
+            return changed.task_id
+
         try:
-            changed = await use_case(
-                actor=visit.actor, allocation_id=_id(allocation_id), idempotency=key
-            )
+            task_id = await visit.once(one(form, "idempotency_key"), change)
         except DomainError as error:
             found = await read_allocation(actor=visit.actor, allocation_id=_id(allocation_id))
             view = act.confirm(
                 found, base=self.path, idempotency_key=fresh_key(), error=error.detail
             )
             return visit.page("workloads/confirm.html", view, status=CONFLICT)
-        return see_other(f"/tasks/{changed.task_id}")
+        return see_other(f"/tasks/{task_id}")
 
 
 class WorkloadPages(_Pages):

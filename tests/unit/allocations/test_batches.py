@@ -1,6 +1,7 @@
 """Several machines under one task: cancel the rest, retry what failed, one fate for none."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -8,7 +9,7 @@ from customer import DOLLAR, Customer
 from gpucloud_adapters.memory.node_driver import Fault, FaultKind
 from gpucloud_core.allocations.errors import NotCancellable, NothingToRetry, SoldOut
 from gpucloud_core.allocations.follow import CancelTask, RetryFailed
-from gpucloud_core.allocations.launch import Accepted, LaunchAllocations
+from gpucloud_core.allocations.launch import Accepted, LaunchAllocations, launch_once
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import TaskId
@@ -39,7 +40,7 @@ class Batcher(Customer):
         idempotency = IdempotencyKey.of(
             tenant_id=self.actor.tenant_id, route="retry", key=key, body=b""
         )
-        return await retry(actor=self.actor, task_id=task, idempotency=idempotency)
+        return await launch_once(idempotency, partial(retry, actor=self.actor, task_id=task))
 
     async def one_fails(self, count: int) -> TaskId:
         task = await self.launch_batch(count)

@@ -16,8 +16,6 @@ from gpucloud_core.access.authorize import Forbidden
 from gpucloud_core.access.model import Role
 from gpucloud_core.allocations.errors import NotRestartable
 from gpucloud_core.allocations.model import AllocationState
-from gpucloud_core.allocations.restart import RestartAllocation
-from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.nodes.holdings import HeldSlice
@@ -210,19 +208,6 @@ class TestAskingForIt:
         await ada.cloud.restart(ada.actor, allocation)
         await ada.cloud.restart(ada.actor, allocation)
         await ada.cloud.work()
-
-        assert len(await ada.tasks()) == 1
-
-    async def test_again_under_the_same_key_restarts_nothing(self) -> None:
-        ada = await Owner.arrive()
-        allocation = await ada.running()
-        restart = RestartAllocation(transactions=ada.cloud.transactions, ids=ada.cloud.ids)
-        key = IdempotencyKey.of(
-            tenant_id=ada.actor.tenant_id, route="restart", key="once", body=b""
-        )
-        for _ in range(2):
-            await restart(actor=ada.actor, allocation_id=allocation, idempotency=key)
-            await ada.cloud.work()
 
         assert len(await ada.tasks()) == 1
 

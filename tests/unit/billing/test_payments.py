@@ -221,7 +221,12 @@ class TestReadPayment:
 class TestOpenPortal:
     async def test_leads_to_the_provider_and_back_to_us_only(self) -> None:
         world = await BillingWorld().opened()
-        portal = OpenPortal(processor=world.processor, public_origin=ORIGIN)
+        portal = OpenPortal(
+            transactions=world.transactions,
+            processor=world.processor,
+            ids=world.ids,
+            public_origin=ORIGIN,
+        )
 
         assert TENANT in await portal(actor=world.actor)
         with pytest.raises(ValidationFailed):

@@ -5,6 +5,7 @@ import pytest
 from contracts.fleet import FleetContract
 from contracts.ledger import LedgerContract
 from contracts.lists import ListsContract
+from contracts.once import OnceContract
 from contracts.rows import RowsContract
 from contracts.stores import StoreContract, StoreUnit
 from contracts.transactions import TransactionsContract
@@ -32,6 +33,10 @@ class InMemory(StoreContract):
 
 
 class TestMemoryTransactions(InMemory, TransactionsContract):
+    pass
+
+
+class TestMemoryOnce(InMemory, OnceContract):
     pass
 
 

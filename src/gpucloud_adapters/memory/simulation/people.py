@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from gpucloud_adapters.memory.cloud import SKU, MemoryCloud
@@ -15,7 +16,7 @@ from gpucloud_adapters.memory.simulation.virtual import WorldClock
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.edit_keys import EditKeys
 from gpucloud_core.allocations.follow import CancelTask, RetryFailed
-from gpucloud_core.allocations.launch import LaunchAllocations
+from gpucloud_core.allocations.launch import LaunchAllocations, launch_once
 from gpucloud_core.allocations.model import AllocationState, EndOfBalance
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.allocations.request import LaunchRequest
@@ -172,7 +173,7 @@ class Customer:
         )
         retry = RetryFailed(transactions=cloud.transactions, launch=launch)
         key = self._key("retry")
-        await retry(actor=self.actor, task_id=self._launched, idempotency=key)
+        await launch_once(key, partial(retry, actor=self.actor, task_id=self._launched))
         self.log(f"{self.name}: retried {self._launched}")
 
     async def _cancel_launch(self) -> None:
@@ -240,12 +241,13 @@ class Customer:
         launch = LaunchAllocations(
             transactions=cloud.transactions, ids=cloud.ids, fleet=cloud.fleet
         )
-        accepted = await launch(
+        ask = partial(
+            launch,
             actor=self.actor,
             project_id=cloud.project_of(self.actor),
             request=request,
-            idempotency=key,
         )
+        accepted = await (ask() if key is None else launch_once(key, ask))
         self._launched = accepted.task_id
         made = [allocation_id for allocation_id, _ in accepted.allocations]
         self.log(f"{self.name}: launched {' '.join(made)}")

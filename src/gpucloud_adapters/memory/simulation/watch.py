@@ -38,9 +38,10 @@ class WatchedJournal(Journal):
         super().remove(mapping, key)
         self._note(mapping, key)
 
-    def roll_back(self) -> None:
-        super().roll_back()
-        self._changed = {}
+    def roll_back(self, mark: int = 0) -> None:
+        super().roll_back(mark)
+        if mark == 0:  # else it is told of some rows in vain
+            self._changed = {}
 
     def forget(self) -> None:
         super().forget()
