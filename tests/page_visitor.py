@@ -98,3 +98,15 @@ def heading_of(html: str) -> str:
     found = re.findall(r"<h1\b[^>]*>(.*?)</h1>", html)
     assert len(found) == 1, f"a page has one h1, not {found}"
     return unescape(found[0])
+
+
+async def launched(ada: PageVisitor, name: str = "sft-llama", **fields: str) -> str:
+    """Go through the wizard and return the task's address."""
+    page = await ada.get("/launch?sku=h200-sxm&gpu_count=2&step=review")
+    answer = await ada.submit(page, "/launch", {"go": "launch", "name": name, **fields})
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["location"])
+
+
+def workload_in(html: str) -> str:
+    return next(link for link in links(html) if re.fullmatch(r"/workloads/alc_\w+", link))

@@ -170,7 +170,8 @@ class Pager:
 class MenuEntry:
     """A line of a row's menu; the text ``-`` is a rule. ``copy`` copies instead of leading away.
 
-    ``operation`` is the API's operation that does the same.
+    ``operation`` is the API's operation that does the same. ``post`` does it at once, without a
+    question: for what can be undone or repeated.
     """
 
     text: str
@@ -180,6 +181,7 @@ class MenuEntry:
     dialog: bool = False
     copy: str = ""
     operation: str = ""
+    post: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

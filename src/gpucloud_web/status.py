@@ -159,6 +159,12 @@ STATUS: Final[Mapping[str, Mapping[str, Look]]] = {
         "current": _look("ok", "circle-dot", "This browser"),
         "active": _look("idle", "circle", "Signed in"),
     },
+    "notice": {
+        "info": _look("idle", "info-circle", "For your information"),
+        "good": _look("ok", "circle-check", "Good news"),
+        "warning": _look("warn", "alert-triangle", "Look soon"),
+        "bad": _look("bad", "alert-octagon", "Act now"),
+    },
     "capacity": {
         "free": _look("ok", "circle-check", "Available"),
         "sold_out": _look("idle", "ban", "Unavailable", "sold out just now"),

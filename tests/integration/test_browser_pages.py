@@ -113,7 +113,9 @@ class TestKeyboard:
         async with Visitor.arrive(browser, server.url) as visitor:
             await signed_in(visitor)
             page = visitor.page
-            await expect(page.get_by_role("button", name="Go to a page")).to_be_visible()
+            await expect(
+                page.get_by_role("button", name="Search or run a command").first
+            ).to_be_visible()
             await page.keyboard.press("Control+k")
             await expect(page.locator("dialog[open] input")).to_be_focused()
             await page.keyboard.type("catal")
@@ -123,7 +125,7 @@ class TestKeyboard:
             await page.keyboard.press("g")
             await page.keyboard.press("w")
             await expect(page.get_by_role("heading", level=1, name="Workloads")).to_be_visible()
-            await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+            await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
 
             await page.keyboard.press("/")
             await expect(page.get_by_role("searchbox")).to_be_focused()
@@ -175,7 +177,7 @@ class TestLiveUpdates:
             page = visitor.page
             await visitor.go("/workloads")
             await page.get_by_role("searchbox").fill("s")
-            await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+            await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
             await server.launch("made-elsewhere-s")
 
             await expect(page.get_by_text("made-elsewhere-s")).to_be_visible(timeout=4000)
@@ -189,13 +191,15 @@ class TestLiveUpdates:
             await signed_in(visitor)
             page = visitor.page
             await visitor.go("/workloads")
-            await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+            await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
             await page.context.set_offline(offline=True)
             await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
             await expect(page.get_by_text("Reconnecting…")).to_be_visible(timeout=30_000)
             await page.context.set_offline(offline=False)
 
-            await expect(page.get_by_text("Live", exact=True)).to_be_visible(timeout=30_000)
+            await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible(
+                timeout=30_000
+            )
 
     async def test_take_one_stream_for_ten_tabs(self, browser: Browser, server: PageServer) -> None:
         async with Visitor.arrive(browser, server.url) as visitor:
@@ -209,7 +213,7 @@ class TestLiveUpdates:
             pages = [await context.new_page() for _ in range(9)]
             for page in pages:
                 await page.goto(f"{server.url}/workloads")
-                await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+                await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
             await asyncio.sleep(0.5)
 
             assert len(streams) <= 1

@@ -9,11 +9,16 @@ export function start() {
     const link = event.target.closest("a[data-dialog]");
     if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
     event.preventDefault();
-    const part = await fetchPart(link.href);
-    if (part) show(part, link);
-    else location.assign(link.href);
+    await open(link.href, link);
   });
   document.addEventListener("submit", askForSelected);
+}
+
+/** Open the part of another page, or go there if it has none. */
+export async function open(address, opener) {
+  const part = await fetchPart(address);
+  if (part) show(part, opener);
+  else location.assign(address);
 }
 
 /** Send the selected rows' form and open what it asks. */

@@ -23,6 +23,8 @@ export function start() {
     else if (event.key === "/") focusSearch(event);
     else if (event.key === "n") press(event, document.querySelector('a[href="/launch"]'));
     else if (event.key === "j" || event.key === "k") moveRow(event);
+    else if (event.key === "x") pressInRow(event, ".pick input");
+    else if (event.key === "e") pressInRow(event, ".acts summary");
     else press(event, document.querySelector(`[data-key="${CSS.escape(event.key)}"]`));
   });
   document.querySelector("[data-help]")?.addEventListener("click", help);
@@ -55,6 +57,15 @@ function moveRow(event) {
   names[Math.min(Math.max(here + step, 0), names.length - 1)].focus();
 }
 
+/** Press something in the row that has the focus: its checkbox, its menu. */
+function pressInRow(event, what) {
+  const target = event.target.closest?.("tbody tr")?.querySelector(what);
+  if (!target) return;
+  event.preventDefault();
+  target.click();
+  target.closest("details")?.querySelector(".menu a, .menu button")?.focus();
+}
+
 function help(event) {
   event.preventDefault();
   const body = document.createElement("section");
@@ -75,10 +86,13 @@ function heading(text) {
 
 function list() {
   const rows = [
-    ["Go to a page", "⌘K"],
+    ["Search, or run a command", "⌘K"],
     ["Search this list", "/"],
     ["Launch", "n"],
     ["Next and previous row", "j k"],
+    ["Open the row", "Enter"],
+    ["Select the row", "x"],
+    ["What can be done with the row", "e"],
     ["Open the terminal, on a workload", "t"],
     ["Leave the terminal", "Ctrl ⇧ F6"],
     ["This list", "?"],

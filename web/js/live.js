@@ -168,8 +168,15 @@ function note() {
     const at = new Date(updated).toLocaleTimeString([], { hour12: false });
     if (paused) set(element, "paused", `Paused · data from ${at}`);
     else if (failing) set(element, "stale", `Reconnecting… data from ${at}`);
-    else set(element, "live", "Live");
+    else set(element, "live", `Live · ${ago(Date.now() - updated)}`);
   }
+}
+
+/** Steps of five seconds: this is a comfort, not a clock. */
+function ago(milliseconds) {
+  const seconds = Math.floor(milliseconds / 5000) * 5;
+  if (seconds < 5) return "now";
+  return seconds < 60 ? `${seconds} s ago` : `${Math.floor(seconds / 60)} min ago`;
 }
 
 function set(element, state, words) {

@@ -10,8 +10,10 @@ from gpucloud_web.pages.catalog import CatalogPages
 from gpucloud_web.pages.coming import ComingPages
 from gpucloud_web.pages.gallery import gallery
 from gpucloud_web.pages.home import HomePages
+from gpucloud_web.pages.inbox import InboxPages
 from gpucloud_web.pages.launch import LaunchPages
 from gpucloud_web.pages.live import live
+from gpucloud_web.pages.palette import find
 from gpucloud_web.pages.preferences import (
     choose_columns,
     choose_density,
@@ -36,6 +38,8 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     TaskPages,
     BillingPages,
     KeyPages,
+    InboxPages,
+    find,
     ComingPages,
     choose_theme,
     choose_density,

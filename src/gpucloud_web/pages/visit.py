@@ -31,6 +31,7 @@ from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.once import once
 from gpucloud_core.kernel.unit import Transactions
+from gpucloud_core.notices.inbox import CountUnread
 from gpucloud_web.caller import PROJECT_COOKIE
 from gpucloud_web.keyed import key_of
 from gpucloud_web.pages.addresses import ListState
@@ -54,6 +55,7 @@ class Visit:
     project_id: ProjectId | None
     balance: Balance
     counts: Mapping[AllocationState, int]
+    unread: int = 0
 
     @property
     def now(self) -> datetime:
@@ -105,6 +107,7 @@ class Visit:
             counts={"active": totals["active"], "attention": totals["attention"]},
             frame=self.frame,
             now=self.now,
+            unread=self.unread,
         )
 
     @property
@@ -164,6 +167,7 @@ async def provide_visit(request: PageRequest, actor: NamedDependency[Actor]) -> 
         project_id=project_id,
         balance=await (await container.get(ReadBalance))(actor=actor),
         counts=counts,
+        unread=await (await container.get(CountUnread))(actor=actor),
     )
 
 

@@ -53,6 +53,7 @@ class TestInventory:
             if not route.path.startswith(("/api", "/static", "/ws", "/preferences", "/health"))
         }
         acts = {
+            *("/find", "/inbox/read", "/inbox/{}/read"),
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),
             *(f"/infra/allocations/{{}}/{act}" for act in ("receipt", *ACTS)),

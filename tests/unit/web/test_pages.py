@@ -1,45 +1,17 @@
 """Pages for people, without JavaScript, over a cloud in memory: the journey and its refusals."""
 
-import csv
-import io
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from litestar.testing import AsyncTestClient
 
-from api_world import memory_app
 from gpucloud_adapters.memory.cloud import MemoryCloud
+from gpucloud_core.kernel.unit import Scope
 from gpucloud_web.navigation import PAGES, Audience, Maturity
-from page_visitor import KEY, PageVisitor, heading_of, links, title_of
+from page_visitor import KEY, PageVisitor, heading_of, launched, links, title_of, workload_in
 
 LONG = "x" * 200
 STRANGE = ("مُدرَّب-70b", "🚀 sweep <b>&amp;", LONG)
-
-
-@pytest.fixture
-async def cloud() -> MemoryCloud:
-    return await MemoryCloud.found(nodes=2)
-
-
-@pytest.fixture
-async def visitor(cloud: MemoryCloud) -> AsyncIterator[PageVisitor]:
-    async with AsyncTestClient(memory_app(cloud)) as client:
-        client.follow_redirects = False
-        yield PageVisitor(cloud, client)
-
-
-async def launched(ada: PageVisitor, name: str = "sft-llama", **fields: str) -> str:
-    """Go through the wizard and return the task's address."""
-    page = await ada.get("/launch?sku=h200-sxm&gpu_count=2&step=review")
-    answer = await ada.submit(page, "/launch", {"go": "launch", "name": name, **fields})
-    assert answer.status_code == 303, answer.text
-    return str(answer.headers["location"])
-
-
-def workload_in(html: str) -> str:
-    return next(link for link in links(html) if re.fullmatch(r"/workloads/alc_\w+", link))
 
 
 class TestSigningIn:
@@ -316,131 +288,6 @@ class TestWorkload:
         assert name in heading_of((await visitor.get(address)).text)
 
 
-class TestList:
-    async def test_keeps_its_state_in_the_address(self, visitor: PageVisitor) -> None:
-        await visitor.arrive()
-        for name in ("alpha", "beta", "gamma"):
-            await launched(visitor, name)
-        found = await visitor.get("/workloads?q=bet&sort=name")
-
-        assert "beta" in found.text
-        assert "alpha" not in found.text
-        assert "Remove filter" in found.text
-
-    async def test_says_so_when_nothing_matches(self, visitor: PageVisitor) -> None:
-        await visitor.arrive()
-        assert "Nothing launched yet" in (await visitor.get("/workloads")).text
-        await launched(visitor)
-
-        assert "No matches" in (await visitor.get("/workloads?q=nothing-like-it")).text
-
-    async def test_drops_what_it_does_not_know_and_says_so(self, visitor: PageVisitor) -> None:
-        await visitor.arrive()
-        answer = await visitor.get("/workloads?view=gone&limit=7&sort=size")
-
-        assert answer.status_code == 200
-        assert "Ignored in the address: limit, view, sort." in answer.text
-
-    async def test_exports_what_the_filters_leave_and_no_formula(
-        self, visitor: PageVisitor
-    ) -> None:
-        await visitor.arrive()
-        for name in ("=cmd|' /C calc'!A0", "beta"):
-            await launched(visitor, name)
-        page = await visitor.get("/workloads?q=cmd&sort=name")
-        (export,) = (link for link in links(page.text) if "/csv" in link)
-        answer = await visitor.get(export)
-
-        lines = list(csv.DictReader(io.StringIO(answer.text)))
-        assert [line["name"] for line in lines] == ["'=cmd|' /C calc'!A0"]
-        assert lines[0]["gpu_count"] == "2"
-        named = answer.headers["content-disposition"]
-        assert re.search(r'filename="workloads-all-\d{8}T\d{6}Z\.csv"', named)
-
-    async def test_shows_the_columns_that_were_chosen(self, visitor: PageVisitor) -> None:
-        await visitor.arrive()
-        await launched(visitor)
-        fields = {"list": "workloads", "column": ["region", "cost"], "back": "/workloads?sort=name"}
-        answer = await visitor.post("/preferences/columns", fields)
-        assert answer.headers["location"] == "/workloads?sort=name"
-        page = await visitor.get("/workloads")
-
-        assert 'data-c="region"' in page.text
-        assert 'data-c="node"' not in page.text
-
-    async def test_says_where_a_row_went_that_left_its_view(self, visitor: PageVisitor) -> None:
-        await visitor.arrive()
-        await launched(visitor, "stays")
-        await launched(visitor, "goes")
-        await visitor.cloud.work()
-        page = await visitor.get("/workloads?view=active")
-        ids = {name: _id_of(page.text, name) for name in ("stays", "goes")}
-        await visitor.post(f"/workloads/{ids['goes']}/release", {})
-        await visitor.cloud.work()
-        asked = "&".join(f"id={each}" for each in ids.values())
-        rows = await visitor.get(f"/workloads/rows?view=active&{asked}")
-
-        assert "<s>goes</s>" in rows.text
-        assert "Moved to Released at" in rows.text
-        assert "/workloads?view=released" in links(rows.text)
-        assert f"/workloads/{ids['goes']}/receipt" in links(rows.text)
-        assert "<s>stays</s>" not in rows.text
-        assert f'id="row-{ids["stays"]}"' in rows.text
-
-    async def test_starts_again_from_a_cursor_that_is_made_up(self, visitor: PageVisitor) -> None:
-        await visitor.arrive()
-        await launched(visitor)
-        answer = await visitor.get("/workloads?cursor=bm90aGluZw")
-
-        assert "Ignored in the address: cursor." in answer.text
-        assert "sft-llama" in answer.text
-
-
-def _id_of(html: str, name: str) -> str:
-    found = re.search(rf'href="/workloads/(alc_\w+)"><bdi>{name}</bdi>', html)
-    assert found, name
-    return found.group(1)
-
-
-class TestBulk:
-    async def test_does_each_by_itself_and_says_what_became_of_each(
-        self, visitor: PageVisitor
-    ) -> None:
-        await visitor.arrive()
-        for name in ("first", "second"):
-            await launched(visitor, name)
-        await visitor.cloud.work()
-        await launched(visitor, "on-its-way")
-        page = await visitor.get("/workloads")
-        ids = {name: _id_of(page.text, name) for name in ("first", "second", "on-its-way")}
-        query = "&".join(f"id={each}" for each in ids.values())
-        ask = await visitor.get(f"/workloads/bulk/release?{query}&back=/workloads%3Fsort%3Dname")
-        assert heading_of(ask.text) == "Release 2 workloads?"
-        assert "Together they cost $13.16/h" in ask.text
-        assert "1 selected workload cannot be released just now." in ask.text
-
-        answer = await visitor.submit(
-            ask, "/workloads/bulk/release", {"id": [ids["first"], ids["on-its-way"]]}
-        )
-
-        assert heading_of(answer.text).startswith("1 released, 1 failed: ")
-        assert "/workloads?sort=name" in links(answer.text)
-        states = await visitor.get("/workloads")
-        assert "Releasing" in states.text
-        assert "Provisioning" in states.text
-
-    async def test_reaches_nobody_elses(self, visitor: PageVisitor, cloud: MemoryCloud) -> None:
-        await visitor.arrive()
-        await launched(visitor)
-        await visitor.cloud.work()
-        mine = _id_of((await visitor.get("/workloads")).text, "sft-llama")
-        stranger = await PageVisitor(cloud, visitor.client).arrive("eve", dollars=0)
-        answer = await stranger.post("/workloads/bulk/release", {"id": [mine]})
-
-        assert heading_of(answer.text) == "0 released"
-        assert "Active" in (await visitor.get(f"/workloads/{mine}")).text
-
-
 class TestMoney:
     async def test_goes_to_the_pay_page_and_credits_nothing_on_return(
         self, visitor: PageVisitor
@@ -472,8 +319,6 @@ class TestMoney:
 
 
 async def _payments(cloud: MemoryCloud) -> list[str]:
-    from gpucloud_core.kernel.unit import Scope  # noqa: PLC0415  used by one helper
-
     async with cloud.transactions.begin(Scope.platform()) as unit:
         return [row.id for row in await unit.payments.find()]
 
