@@ -1,7 +1,7 @@
 """The web application over a cloud in memory, on a loopback port: for browsers, in a second."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from granian.server.embed import Server
 from api_world import memory_app
 from embedded_servers import free_port
 from gpucloud_adapters.memory.cloud import SKU, MemoryCloud
+from gpucloud_adapters.memory.node_driver import Fault, FaultKind
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.kernel.ids import AllocationId, TaskId
@@ -28,14 +29,19 @@ class PageServer:
     url: str
     cloud: MemoryCloud
     ada: Actor
-    active: AllocationId
-    released: AllocationId
-    task: TaskId
+    known: Mapping[str, str]  # what is worth a picture, by what it is: active, failed, task, …
 
     @property
-    def known(self) -> dict[str, str]:
-        """What each id of an address is, for names of pictures."""
-        return {"active": self.active, "released": self.released, "task": self.task}
+    def active(self) -> str:
+        return self.known["active"]
+
+    @property
+    def released(self) -> str:
+        return self.known["released"]
+
+    @property
+    def task(self) -> str:
+        return self.known["task"]
 
     async def launch(self, name: str, gpus: int = 1) -> AllocationId:
         async with self.cloud.transactions.begin(_scope(self.ada)) as unit:
@@ -49,31 +55,47 @@ def _scope(actor: Actor) -> Scope:
     return Scope.tenant(actor.tenant_id)
 
 
-async def populated() -> tuple[MemoryCloud, Actor, AllocationId, AllocationId, TaskId]:
-    """Return a cloud whose tenant Ada has one workload active, one released, one on its way."""
-    cloud = await MemoryCloud.found(nodes=2, start=datetime.now(UTC) - timedelta(hours=5))
+async def populated() -> tuple[MemoryCloud, Actor, dict[str, str]]:
+    """Return a cloud whose tenant Ada has a workload in every state worth a picture."""
+    cloud = await MemoryCloud.found(nodes=2, start=datetime.now(UTC) - timedelta(hours=27))
     ada = await cloud.sign_up("ada")
     key = await cloud.add_key(ada, KEY)
-    await cloud.give(ada, 500_000_000)
+    for _ in range(2):
+        await cloud.give(ada, 1_000_000_000)
 
     async def launch(name: str, gpus: int) -> tuple[AllocationId, TaskId]:
         request = LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=(key.id,), name=name)
         accepted = await cloud.launch(ada, request)
         return accepted.allocations[0][0], accepted.task_id
 
-    active, _ = await launch("sft-llama-70b", 4)
-    released, _ = await launch("rlhf-sweep-02", 2)
+    known: dict[str, str] = {}
+    known["released"], _ = await launch("rlhf-sweep-02", 4)
+    await cloud.pass_time(timedelta(hours=3))
+    cloud.driver.plan(Fault(verb="provision", kind=FaultKind.REFUSED_BEFORE, times=9))
+    known["failed"], known["failed_task"] = await launch("bench-nccl", 8)
+    await cloud.pass_time(timedelta(hours=1))
+    known["active"], _ = await launch("sft-llama-70b", 4)
     await cloud.pass_time(timedelta(hours=4))
-    await cloud.release(ada, released)
-    await cloud.pass_time(timedelta(minutes=59))
-    _, task = await launch("eval-nightly", 1)
-    return cloud, ada, active, released, task
+    await cloud.release(ada, AllocationId(known["released"]))
+    await cloud.pass_time(timedelta(hours=2))
+    known["stuck"], _ = await launch("rlhf-sweep-03", 2)
+    await cloud.pass_time(timedelta(hours=6))
+    cloud.driver.plan(Fault(verb="wipe", kind=FaultKind.REFUSED_BEFORE, times=99))
+    await cloud.release(ada, AllocationId(known["stuck"]))
+    await cloud.pass_time(timedelta(hours=3))
+    await launch("notebook-mira", 1)
+    await cloud.pass_time(timedelta(hours=7))
+    known["cancelled"], _ = await launch("data-prep-11", 2)
+    await cloud.cancel(ada, AllocationId(known["cancelled"]))
+    await cloud.pass_time(timedelta(minutes=50))
+    known["moving"], known["task"] = await launch("eval-nightly", 1)
+    return cloud, ada, known
 
 
 @asynccontextmanager
 async def page_server() -> AsyncIterator[PageServer]:
     """Serve a populated cloud until the block ends."""
-    cloud, ada, active, released, task = await populated()
+    cloud, ada, known = await populated()
     port = free_port()
     server = Server(memory_app(cloud), address="127.0.0.1", port=port, interface=Interfaces.ASGI)
     serving = asyncio.create_task(server.serve())
@@ -83,9 +105,7 @@ async def page_server() -> AsyncIterator[PageServer]:
             url=f"http://127.0.0.1:{port}",
             cloud=cloud,
             ada=ada,
-            active=active,
-            released=released,
-            task=task,
+            known=known,
         )
     finally:
         server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped

@@ -22,8 +22,9 @@ def paths_of(server: PageServer) -> tuple[str, ...]:
         *(f"{workload}/release", f"{workload}/restart"),
         f"/workloads/bulk/release?id={server.active}&id={server.released}",
         *(f"/workloads/{server.released}", f"/workloads/{server.released}/receipt"),
-        f"/tasks/{server.task}",
-        *("/billing", "/billing?view=ledger", "/account", "/access/ssh-keys"),
+        *(f"/workloads/{server.known[state]}" for state in ("moving", "stuck", "failed")),
+        *(f"/tasks/{server.task}", f"/tasks/{server.known['failed_task']}"),
+        *("/billing", "/billing?view=ledger", "/account", "/access/ssh-keys", "/inbox"),
         *("/infra/storage", "/admin", "/nowhere", "/_gallery"),
     )
 

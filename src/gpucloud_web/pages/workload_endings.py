@@ -24,6 +24,7 @@ class ConfirmPage:
     points: tuple[Consequence, ...]
     idempotency_key: str
     error: str
+    operation: str
 
     @classmethod
     def release(
@@ -55,6 +56,7 @@ class ConfirmPage:
             ),
             idempotency_key=idempotency_key,
             error=error,
+            operation="releaseAllocation",
         )
 
     @classmethod
@@ -77,6 +79,7 @@ class ConfirmPage:
             ),
             idempotency_key=idempotency_key,
             error=error,
+            operation="cancelAllocation",
         )
 
     @classmethod
@@ -101,6 +104,7 @@ class ConfirmPage:
             ),
             idempotency_key=idempotency_key,
             error=error,
+            operation="restartAllocation",
         )
 
 
