@@ -9,8 +9,10 @@ from xml.sax.saxutils import escape
 
 from hypothesis import strategies as st
 
+from gpucloud_adapters.memory import bus_texts
 from gpucloud_core.nodes.model import Gpu, LinkClass, Topology
-from gpucloud_core.nodes.systems import hgx_h200, topology_class, uniform
+from gpucloud_core.nodes.system import uniform
+from gpucloud_core.nodes.systems import hgx_h200, topology_class
 
 DATA: Final = Path(__file__).parent / "data"
 NVLINK, SYS = LinkClass.NVLINK, LinkClass.SYS
@@ -48,6 +50,7 @@ def a_topology(
             memory_mib=81_559,
             module_id=modules[index] if modules else None,
             serial=str(index),
+            iommu_group=index,
         )
         for index in range(size)
     )
@@ -203,6 +206,9 @@ def outputs_of(topology: Topology, **given: str) -> dict[str, str]:
         "nvidia-smi -q -x": report_text(topology),
         "nvidia-smi topo -m": matrix_text(topology, tabs=True),
         "nvidia-smi -L": listing,
+        "lspci -vmm -D": bus_texts.functions(topology),
+        "grep -rs --include=numa_node . /sys/devices": bus_texts.numa_files(topology),
+        "lsblk -J -b": bus_texts.disks(topology),
         "lscpu -J": json.dumps({"lscpu": cpus}),
         "cat /proc/meminfo": f"MemTotal: {topology.memory_mib * 1024:>14} kB\nMemFree: 1 kB\n",
         **given,

@@ -24,10 +24,12 @@ from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
 from gpucloud_adapters.ssh.shells import SshShells
 from gpucloud_core.kernel.ids import ClaimId
+from gpucloud_core.nodes.discovery import read_topology
 from gpucloud_core.nodes.ports import HostKeyChanged, NodeRefused, NodeUnreachable
+from gpucloud_core.nodes.systems import SYSTEMS
 from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
 from gpucloud_core.nodes.wire_values import public_key
-from simulated_builders import claim, slots_of
+from simulated_builders import a_spec, claim, slots_of, without_diagonal
 from world.simulated_host import (
     STRANGER,
     TOPOLOGY,
@@ -90,7 +92,8 @@ class TestOperatorAccount:
     async def test_answers_discovery_from_its_topology(self, world: World) -> None:
         found = await world.driver.discover(world.access)
 
-        assert set(found.outputs) == {" ".join(argv) for argv in DISCOVERY_COMMANDS}
+        here = {" ".join(argv) for argv in DISCOVERY_COMMANDS if argv[0] != "amd-smi"}
+        assert set(found.outputs) == here
         for gpu in TOPOLOGY.gpus:
             assert gpu.uuid in found.outputs["nvidia-smi -L"]
             assert gpu.pci_address in found.outputs["nvidia-smi -q -x"]
@@ -145,6 +148,33 @@ class TestOperatorAccount:
 async def _a_strangers_key(name: str) -> str:
     del name
     return STRANGER.export_private_key().decode()
+
+
+class TestEverySystem:
+    """Hosts of other vendors and buses: their own tools' words, over SSH, and nothing else."""
+
+    @pytest.mark.parametrize("system", ["hgx-b200", "hgx-a100", "l40s-x8", "mi300x-x8"])
+    async def test_is_discovered_as_the_class_it_is_of(self, system: str, tmp_path: Path) -> None:
+        topology = SYSTEMS[system].topology(seed="over SSH")
+        async with simulated_host(tmp_path, topology) as world:
+            found = read_topology((await world.driver.discover(world.access)).outputs)
+
+        assert found.faults == ()
+        assert found.topology.system == system
+        assert without_diagonal(found.topology) == without_diagonal(topology)
+
+    async def test_of_amd_shows_a_customer_their_own_gpus(self, tmp_path: Path) -> None:
+        topology = SYSTEMS["mi300x-x8"].topology(seed="over SSH")
+        made = a_spec(topology=topology, port=free_port())
+        async with simulated_host(tmp_path, topology) as world:
+            host_key = await world.provisioned(made)
+            async with world.customer(made, host_key) as customer:
+                listed = await customer.run("amd-smi list", check=True)
+                absent = await customer.run("nvidia-smi")
+
+        assert all(uuid in str(listed.stdout) for uuid in made.gpu_uuids)
+        assert topology.gpus[0].uuid not in str(listed.stdout)
+        assert absent.exit_status == 127
 
 
 class TestSlice:

@@ -17,7 +17,7 @@ from gpucloud_adapters.simulated.host.node import SimulatedNode
 from gpucloud_adapters.simulated.host.operator import Operator
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
-from gpucloud_core.nodes.model import NodeAccess, SliceSpec
+from gpucloud_core.nodes.model import NodeAccess, SliceSpec, Topology
 from gpucloud_core.nodes.systems import hgx_h200
 from simulated_builders import SteppedClock, a_spec
 
@@ -47,15 +47,16 @@ class World:
     node: SimulatedNode
     connections: SshConnections
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, topology: Topology = TOPOLOGY) -> None:
         self.home = home
+        self.topology = topology
         self.port = free_port()
         self._stack = AsyncExitStack()
 
     async def start(self, *faults: Fault) -> None:
         self.node = SimulatedNode(
             name="hgx-h200-01",
-            topology=TOPOLOGY,
+            topology=self.topology,
             folder=self.home,
             seed=SEED,
             clock=SteppedClock(),
@@ -114,8 +115,8 @@ class World:
 
 
 @asynccontextmanager
-async def simulated_host(home: Path) -> AsyncIterator[World]:
-    world = World(home)
+async def simulated_host(home: Path, topology: Topology = TOPOLOGY) -> AsyncIterator[World]:
+    world = World(home, topology)
     await world.start()
     try:
         yield world

@@ -3,17 +3,26 @@
 import json
 from xml.sax.saxutils import escape, quoteattr
 
+from gpucloud_adapters.memory import amd_texts, bus_texts
 from gpucloud_core.nodes.model import Gpu, LinkClass, Topology
+from gpucloud_core.nodes.system import is_amd
 
 
 def outputs(topology: Topology) -> dict[str, str]:
     """Return what each tool prints, by command; a tool not here is not installed."""
-    return {
+    host = {
+        "lspci -vmm -D": bus_texts.functions(topology),
+        "grep -rs --include=numa_node . /sys/devices": bus_texts.numa_files(topology),
+        "lsblk -J -b": bus_texts.disks(topology),
+        "cat /proc/meminfo": f"MemTotal: {topology.memory_mib * 1024:>14} kB\n",
+        "lscpu -J": _processors(topology),
+    }
+    if any(is_amd(gpu.model) for gpu in topology.gpus):
+        return host | amd_texts.outputs(topology)
+    return host | {
         "nvidia-smi -L": listing(topology.gpus),
         "nvidia-smi topo -m": _matrix(topology),
         "nvidia-smi -q -x": _report(topology),
-        "cat /proc/meminfo": f"MemTotal: {topology.memory_mib * 1024:>14} kB\n",
-        "lscpu -J": _processors(topology),
     }
 
 

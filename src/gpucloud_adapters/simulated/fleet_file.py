@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gpucloud_adapters.simulated.host.identity import write_private
-from gpucloud_core.nodes.model import Gpu, LinkClass, NodeAccess, Topology
+from gpucloud_core.nodes.model import Gpu, LinkClass, Nic, NodeAccess, Nvme, Topology
 
 FILE_NAME: Final = "fleet.json"
 _VERSION: Final = 1
@@ -68,9 +68,13 @@ def _topology(row: dict[str, Any]) -> Topology:
     return Topology(
         **{
             **row,
-            "gpus": tuple(Gpu(**gpu) for gpu in row["gpus"]),
+            "gpus": tuple(
+                Gpu(**{**gpu, "iommu_mates": tuple(gpu["iommu_mates"])}) for gpu in row["gpus"]
+            ),
             "links": tuple(tuple(map(LinkClass, line)) for line in row["links"]),
             "nvlinks": tuple(map(tuple, row["nvlinks"])),
             "numa_cpus": tuple(row["numa_cpus"]),
+            "nics": tuple(Nic(**nic) for nic in row["nics"]),
+            "nvmes": tuple(Nvme(**disk) for disk in row["nvmes"]),
         }
     )

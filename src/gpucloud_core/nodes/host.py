@@ -1,4 +1,4 @@
-"""``lscpu -J`` and ``/proc/meminfo``: the CPUs of each NUMA domain, and the memory."""
+"""``lscpu -J``, ``/sys`` and ``/proc/meminfo``: the CPUs of each NUMA domain, and the memory."""
 
 import json
 import re
@@ -11,6 +11,9 @@ from gpucloud_core.nodes.slots import CpuListInvalid, format_cpus, parse_cpus
 NUMA_MAX: Final = 1024
 _TEXT_MAX: Final = 4 * 1024 * 1024
 _NUMA: Final = re.compile(r"NUMA node(\d{1,4}) CPU\(s\):?\Z")
+_CPULIST: Final = re.compile(
+    r"^/sys/devices/system/node/node(\d{1,4})/cpulist:([\d,-]{1,4096})$", re.MULTILINE | re.ASCII
+)
 _MEM_TOTAL: Final = re.compile(r"^MemTotal:\s*(\d{1,15}) kB\s*$", re.MULTILINE)
 
 
@@ -38,6 +41,13 @@ def parse_lscpu(text: str) -> HostCpus | None:
     return HostCpus(count=count, numa=numa) if count or numa else None
 
 
+def parse_cpulists(text: str) -> HostCpus | None:
+    """Read ``grep -rs --include=cpulist . /sys/devices/system/node``; None if it is not that."""
+    found = _CPULIST.finditer(text[:_TEXT_MAX])
+    numa = {int(each[1]): cpus for each in found if (cpus := _cpulist(each[2]))}
+    return HostCpus(count=sum(map(_size, numa.values())), numa=numa) if numa else None
+
+
 def parse_meminfo(text: str) -> int | None:
     """Return the memory of ``/proc/meminfo`` in MiB, rounded down; None if it does not say."""
     found = _MEM_TOTAL.search(text[:_TEXT_MAX])
@@ -57,6 +67,10 @@ def _fields(document: object) -> Iterator[tuple[str, str]]:
                 match rest:
                     case {"children": list(rows)}:
                         waiting.extend(rows)
+
+
+def _size(cpulist: str) -> int:
+    return len(parse_cpus(cpulist))
 
 
 def _cpulist(value: str) -> str:

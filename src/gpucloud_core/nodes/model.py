@@ -44,6 +44,7 @@ class LinkClass(StrEnum):
 
     NVSWITCH = "nvswitch"  # every GPU to every other, through the fabric
     NVLINK = "nvlink"  # a direct bridge or mesh; the count is beside it
+    XGMI = "xgmi"  # AMD's Infinity Fabric from GPU to GPU; the count is beside it
     PIX = "pix"  # one PCIe switch
     PXB = "pxb"  # several PCIe switches, one root
     PHB = "phb"  # through the host bridge
@@ -63,6 +64,32 @@ class Gpu:
     memory_mib: int
     module_id: int | None = None
     serial: str = ""
+    pcie_switch: str = ""  # address of the switch's upstream port; empty where there is none
+    iommu_group: int | None = None
+    iommu_mates: tuple[str, ...] = ()  # what else would go to a guest with it: "0000:3a:00.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A network adapter's port, as the PCI bus knows it."""
+
+    pci_address: str
+    model: str
+    numa: int
+    pcie_switch: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nvme:
+    """An NVMe disk. ``mounted`` ones are the host's own and never a slot's."""
+
+    name: str  # nvme1n1
+    pci_address: str = ""  # empty where the node does not tell
+    numa: int = -1
+    size_bytes: int
+    model: str = ""
+    mounted: bool = False
+    pcie_switch: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +108,8 @@ class Topology:
     memory_mib: int
     numa_cpus: tuple[str, ...] = ()  # cpulist per NUMA domain, such as "0-47,96-143"
     driver_version: str = ""
+    nics: tuple[Nic, ...] = ()  # in PCI order
+    nvmes: tuple[Nvme, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,8 +168,10 @@ def conditions(node: Node, slot: Slot) -> tuple[Condition, ...]:
         _condition("memory_share", slot.memory_mib > 0, f"{slot.memory_mib} MiB."),
         _mode(node),
     ]
-    if node.mode is NodeMode.VM and is_switched(node.topology):
-        found.append(_partitions(node.topology))
+    if node.mode is NodeMode.VM:
+        found.append(_isolation(gpu))
+        if is_switched(node.topology):
+            found.append(_partitions(node.topology))
     return tuple(found)
 
 
@@ -196,6 +198,18 @@ def _mode(node: Node) -> Condition:
     if node.mode is NodeMode.MIG:
         return _condition("node_mode", False, "MIG instances are sold by geometry, not as slots.")
     return _condition("node_mode", True, f"The node is in {node.mode} mode.")
+
+
+def _isolation(gpu: Gpu) -> Condition:
+    """A guest gets a whole IOMMU group; nothing that is not its GPU may be in there."""
+    if gpu.iommu_group is None:
+        reason = "Its IOMMU group is not known: the IOMMU is off, or lspci does not tell."
+        return _condition("iommu_group", False, reason)
+    if gpu.iommu_mates:
+        others = ", ".join(gpu.iommu_mates)
+        reason = f"IOMMU group {gpu.iommu_group} also holds {others}: access control is off there."
+        return _condition("iommu_group", False, reason)
+    return _condition("iommu_group", True, f"It is alone in IOMMU group {gpu.iommu_group}.")
 
 
 def _partitions(topology: Topology) -> Condition:

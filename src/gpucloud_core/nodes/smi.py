@@ -36,6 +36,7 @@ class SmiGpu:
     memory_mib: int
     module_id: int | None
     serial: str
+    numa: int | None = None  # where the tool itself tells it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def _document(text: str) -> ET.Element:
     start, end = text.find(_OPEN), text.rfind(_CLOSE)
     if not 0 <= start < end:
         said = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
-        raise DiscoveryUnreadable(f"nvidia-smi -q -x shows no report, but: {_plain(said)}")
+        raise DiscoveryUnreadable(f"nvidia-smi -q -x shows no report, but: {plain(said)}")
     # What stands before the root, declarations among it, is not parsed: it can only do harm.
     try:
         return ET.fromstring(text[start : end + len(_CLOSE)])  # noqa: S314  no declarations reach it, and it is bounded
@@ -125,7 +126,7 @@ def _gpu(element: ET.Element, faults: list[Fault]) -> SmiGpu | None:
     address = pci_address(shown) or pci_address(_text(element, "pci/pci_bus_id"))
     uuid = _text(element, "uuid").strip()
     if address is None or not _UUID.match(uuid):
-        where = address or _plain(shown) or "an unknown address"
+        where = address or plain(shown) or "an unknown address"
         detail = f"The GPU at {where} does not tell its UUID or its place."
         faults.append(Fault(code="gpu_lost", detail=detail))
         return None
@@ -133,11 +134,11 @@ def _gpu(element: ET.Element, faults: list[Fault]) -> SmiGpu | None:
     module = _text(element, "gpu_module_id") or _text(element, "platformInfo/module_id")
     return SmiGpu(
         uuid=uuid,
-        model=_plain(_text(element, "product_name")) or "unknown",
+        model=plain(_text(element, "product_name")) or "unknown",
         pci_address=address,
         memory_mib=memory or 0,
         module_id=_number(module),
-        serial=_plain(_text(element, "serial")),
+        serial=plain(_text(element, "serial")),
     )
 
 
@@ -156,17 +157,17 @@ def _health(element: ET.Element, gpu: SmiGpu) -> Iterator[Fault]:
     if _text(element, "gpu_reset_status/reset_required") == "Yes":
         yield Fault(code="gpu_reset_required", detail=f"{at} must be reset before it is used.")
     if action := _text(element, "gpu_recovery_action"):
-        detail = f"{at} asks for: {_plain(action)}."
+        detail = f"{at} asks for: {plain(action)}."
         yield Fault(code="gpu_recovery_wanted", detail=detail)
     state, status = _text(element, "fabric/state"), _text(element, "fabric/status")
     if (state and state != "Completed") or (status and status != "Success"):
-        said = " ".join(_plain(word) for word in (state, status) if word)
+        said = " ".join(plain(word) for word in (state, status) if word)
         yield Fault(code="gpu_fabric_not_ready", detail=f"{at} is not in the fabric yet: {said}.")
 
 
 def _lost(text: str) -> Iterator[Fault]:
     for found in _LOST.finditer(text[:TEXT_MAX]):
-        detail = f"The GPU at {pci_address(found[1])} does not answer: {_plain(found[2])}"
+        detail = f"The GPU at {pci_address(found[1])} does not answer: {plain(found[2])}"
         yield Fault(code="gpu_lost", detail=detail)
 
 
@@ -180,6 +181,6 @@ def _number(words: str) -> int | None:
     return int(words) if re.fullmatch(r"[0-9]{1,9}", words) else None
 
 
-def _plain(words: str) -> str:
+def plain(words: str) -> str:
     """Return at most one printable line of what a machine we do not trust says."""
     return "".join(char for char in words[:200] if char.isprintable()).strip()

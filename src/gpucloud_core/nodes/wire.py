@@ -45,12 +45,20 @@ DISCOVERY_COMMANDS: Final = (
     ("nvidia-smi", "-q", "-x"),
     ("nvidia-smi", "topo", "-m"),
     ("nvidia-smi", "-L"),
+    ("amd-smi", "list", "--json"),
+    ("amd-smi", "static", "--json"),
+    ("amd-smi", "topology", "--json"),
     ("lspci", "-vmm", "-D"),
     ("lsblk", "-J", "-b"),
     ("cat", "/proc/meminfo"),
     ("lscpu", "-J"),
+    ("grep", "-rs", "--include=numa_node", ".", "/sys/devices"),
+    ("grep", "-rs", "--include=cpulist", ".", "/sys/devices/system/node"),
 )
-"""A node's own tools. The output of ``discover`` stands under ``" ".join(argv)``."""
+"""A node's own tools; one vendor's are not there on the other's nodes.
+
+The output of ``discover`` stands under ``" ".join(argv)``.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

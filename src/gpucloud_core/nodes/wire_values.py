@@ -153,7 +153,7 @@ def allocation_id(value: object) -> AllocationId:
 
 
 gpu_uuid = matching(
-    r"GPU-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "the UUID of a GPU"
+    r"(?:GPU-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "the UUID of a GPU"
 )
 host_label = matching(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", "a host name of one label")
 account = matching(r"[a-z_][a-z0-9_-]{0,31}", "the name of an account")

@@ -49,7 +49,7 @@ def _candidates(count: int) -> str:
 def _link(points: int) -> str:
     if points >= NVLINK_POINTS:
         links = points // NVLINK_POINTS
-        return f"over {links} NVLink{'' if links == 1 else 's'} at least"
+        return f"over {links} fabric link{'' if links == 1 else 's'} at least"
     return _LINK_WORDS.get(points, "over their best links")
 
 

@@ -134,6 +134,21 @@ class TestConditions:
             "node_mode",
         }
 
+    def test_ask_for_a_guests_gpu_to_be_alone_in_its_iommu_group(self) -> None:
+        first, *rest = HGX_H200.gpus
+        for gpu, words in (
+            (replace(first, iommu_group=None), "not known"),
+            (replace(first, iommu_mates=("0000:3d:00.0",)), "also holds 0000:3d:00.0"),
+        ):
+            topology = replace(HGX_H200, gpus=(gpu, *rest))
+            node = a_real_node(mode=NodeMode.VM, topology=topology)
+            slot = proposed(node)[0]
+
+            reasons = [each.reason for each in conditions(node, slot) if not each.holds]
+            assert len(reasons) == 1
+            assert words in reasons[0]
+            assert not unmet(replace(node, mode=NodeMode.CONTAINER), slot)
+
     def test_ask_for_the_fabrics_partitions_of_a_switched_vm_node_only(self) -> None:
         unknown = replace(HGX_H200, gpus=tuple(replace(g, module_id=None) for g in HGX_H200.gpus))
         for mode, topology, missing in (

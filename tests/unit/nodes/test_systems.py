@@ -3,8 +3,10 @@ from dataclasses import replace
 import pytest
 
 from gpucloud_core.nodes.model import LinkClass
+from gpucloud_core.nodes.pci import short_address
 from gpucloud_core.nodes.systems import SYSTEMS, hgx_h200, topology_class
-from node_builders import fabric_tables, pcie_tree
+from gpucloud_core.placement.sets import NVLINK_POINTS
+from node_builders import fabric_tables, gpuallocator_vectors, pcie_tree
 
 
 class TestSystems:
@@ -33,6 +35,38 @@ class TestSystems:
             for j in size:
                 assert topology.links[i][j] == topology.links[j][i]
                 assert topology.nvlinks[i][j] == topology.nvlinks[j][i]
+
+    @pytest.mark.parametrize(
+        ("name", "vectors"),
+        [
+            ("dgx-1-volta", "DGX1-Volta"),
+            ("dgx-1-pascal", "DGX1-Pascal"),
+            ("rtx8000-x4", "4xRTX8000"),
+        ],
+    )
+    def test_have_the_nvlinks_of_the_vendors_own_tests(self, name: str, vectors: str) -> None:
+        scores = gpuallocator_vectors()["pair_scores"][vectors]
+
+        assert SYSTEMS[name].nvlinks == tuple(
+            tuple(points // NVLINK_POINTS for points in row) for row in scores
+        )
+
+    @pytest.mark.parametrize("name", sorted(SYSTEMS))
+    def test_hang_nothing_on_a_switch_of_another_domain(self, name: str) -> None:
+        topology = SYSTEMS[name].topology(seed="x")
+        numa: dict[str, set[int]] = {}
+        hanging = [(gpu.pcie_switch, gpu.numa) for gpu in topology.gpus]
+        hanging += [(nic.pcie_switch, nic.numa) for nic in topology.nics]
+        hanging += [(disk.pcie_switch, disk.numa) for disk in topology.nvmes]
+        for switch, domain in hanging:
+            if switch:
+                numa.setdefault(switch, set()).add(domain)
+
+        assert all(len(domains) == 1 for domains in numa.values())
+        addresses = [nic.pci_address for nic in topology.nics]
+        addresses += [disk.pci_address for disk in topology.nvmes]
+        addresses += [short_address(gpu.pci_address) for gpu in topology.gpus]
+        assert len(set(addresses)) == len(addresses)
 
     def test_place_the_modules_of_an_hgx_board_as_the_guide_does(self) -> None:
         known = {

@@ -17,7 +17,7 @@ class TestExplainPlacement:
     def test_tells_the_steps_of_the_decision(self) -> None:
         assert told(a_request(4, demand_mix=((4, 1), (8, 1))), a_row(0), a_row(1)) == [
             "2 nodes could take it.",
-            "Its GPUs reach each other over 18 NVLinks at least, in one NUMA domain.",
+            "Its GPUs reach each other over 18 fabric links at least, in one NUMA domain.",
             (
                 "Of the places that good, it costs launches to come the least: 6.0 GPUs of what "
                 "they could use, 4 of them its own."

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpucloud_adapters.simulated.host
-from gpucloud_adapters.simulated.host.commands import COMMANDS
+from gpucloud_adapters.simulated.host.commands import commands_of
 from gpucloud_adapters.simulated.host.interior import Interior, absolute
 from gpucloud_adapters.simulated.host.outcome import Outcome
 from gpucloud_adapters.simulated.host.shell import Shell
 from gpucloud_core.nodes.holdings import HeldSlice, Stage
+from gpucloud_core.nodes.systems import SYSTEMS
 from simulated_builders import KEY, NODE, NOON, SteppedClock, a_spec
 
 HELD = HeldSlice(spec=a_spec(gpus=(1, 6)), stage=Stage.MADE, since=NOON, keys=(KEY,))
@@ -34,6 +35,48 @@ def run(line: str, using: Shell | None = None) -> Outcome:
         error="".join(each.error for each in outcomes),
         status=outcomes[-1].status if outcomes else 0,
     )
+
+
+class TestOnAnAmdNode:
+    """The same shell over another vendor's GPUs."""
+
+    TOPOLOGY = SYSTEMS["mi300x-x8"].topology(seed="tests")
+
+    def run(self, line: str) -> Outcome:
+        spec = a_spec(gpus=(1, 6), topology=self.TOPOLOGY)
+        held = HeldSlice(spec=spec, stage=Stage.MADE, since=NOON, keys=(KEY,))
+        interior = Interior(self.TOPOLOGY, lambda: held, seed="1", clock=SteppedClock())
+        return run(line, Shell(interior))
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "amd-smi",
+            "amd-smi list",
+            "amd-smi static",
+            "amd-smi static --json",
+            "amd-smi topology",
+            "amd-smi monitor",
+            "rocm-smi",
+            "rocm-smi --showtopo",
+            "rocm-smi --showproductname",
+        ],
+    )
+    def test_shows_the_gpus_of_its_slice_and_no_trace_of_others(self, line: str) -> None:
+        outcome = self.run(line)
+
+        assert (outcome.status, outcome.error) == (0, "")
+        for index, gpu in enumerate(self.TOPOLOGY.gpus):
+            for trace in (gpu.uuid, gpu.pci_address.lower()[4:], gpu.serial):
+                assert index in {1, 6} or trace not in outcome.text
+
+    def test_has_its_own_devices_and_tools(self) -> None:
+        assert self.run("ls /dev/dri").text.split() == ["renderD129", "renderD134"]
+        assert self.run("nvidia-smi").status == 127
+        assert "amd-smi" in self.run("help").text
+        assert "8 x AMD Instinct MI300X" in self.run("cat README.txt").text
+        assert self.run("amd-smi nonsense").status == 2
+        assert run("amd-smi").status == 127
 
 
 class TestShell:
@@ -56,7 +99,7 @@ class TestShell:
 
     @given(name=st.text(alphabet="abcdefgh/.-", min_size=1, max_size=8))
     def test_has_nothing_that_is_not_in_its_list(self, name: str) -> None:
-        if name.rpartition("/")[2] in {*COMMANDS, "exit", "logout"}:
+        if name.rpartition("/")[2] in {*commands_of(shell().interior), "exit", "logout"}:
             return
 
         outcome = run(name)

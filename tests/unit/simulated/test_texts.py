@@ -6,19 +6,29 @@ The expected lines are those of HGX H200 systems with driver 570, posted publicl
 
 import json
 from datetime import datetime
+from typing import NamedTuple, cast
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpucloud_adapters.simulated.host import machine_text, nvidia_smi, nvidia_xml
+from gpucloud_adapters.simulated.host import (
+    amd_smi,
+    machine_text,
+    nvidia_smi,
+    nvidia_xml,
+    pci_text,
+    rocm_smi,
+)
 from gpucloud_adapters.simulated.host.boards import board_of
 from gpucloud_adapters.simulated.host.interior import host_view
+from gpucloud_adapters.simulated.host.node import SimulatedNode
 from gpucloud_adapters.simulated.host.nvidia_smi import GpuView
 from gpucloud_adapters.simulated.host.operator import TOOLS
 from gpucloud_adapters.simulated.host.sampler import Use, sample
 from gpucloud_core.nodes.discovery import read_topology
+from gpucloud_core.nodes.model import Topology
 from gpucloud_core.nodes.systems import L40S_X8, SYSTEMS
 from gpucloud_core.nodes.wire import DISCOVERY_COMMANDS
 from simulated_builders import NODE, NOON, without_diagonal
@@ -150,7 +160,7 @@ class TestTools:
         assert set(TOOLS) == set(DISCOVERY_COMMANDS)
 
     def test_lspci_has_every_gpu_and_four_switches(self) -> None:
-        records = machine_text.lspci(NODE).split("\n\n")
+        records = pci_text.lspci(NODE).split("\n\n")
 
         slots = {
             gpu: [
@@ -160,13 +170,13 @@ class TestTools:
         }
         assert all(len(found) == 1 for found in slots.values())
         assert sum("[H100 NVSwitch]" in record for record in records) == 4
-        assert "NVSwitch" not in machine_text.lspci(L40S_X8.topology(seed=""))
+        assert "NVSwitch" not in pci_text.lspci(L40S_X8.topology(seed=""))
 
     def test_lscpu_and_lsblk_are_json(self) -> None:
         processors = {
             row["field"]: row["data"] for row in json.loads(machine_text.lscpu(NODE))["lscpu"]
         }
-        disks = json.loads(machine_text.lsblk())["blockdevices"]
+        disks = json.loads(machine_text.lsblk(NODE))["blockdevices"]
 
         assert processors["CPU(s):"] == "192"
         assert processors["NUMA node1 CPU(s):"] == NODE.numa_cpus[1]
@@ -185,18 +195,80 @@ class TestTools:
     def test_are_read_back_as_the_topology_they_came_from(self, system: str) -> None:
         topology = SYSTEMS[system].topology(seed="read back")
         seen = host_view(topology, {}, seed="1", at=NOON)
+        node = cast("SimulatedNode", Shown(topology, seen))
 
-        found = read_topology(
-            {
-                "nvidia-smi -q -x": nvidia_xml.report(seen),
-                "nvidia-smi topo -m": nvidia_smi.matrix(seen),
-                "nvidia-smi -L": nvidia_smi.listing(seen),
-                "lspci -vmm -D": machine_text.lspci(topology),
-                "lsblk -J -b": machine_text.lsblk(),
-                "cat /proc/meminfo": machine_text.meminfo(topology.memory_mib),
-                "lscpu -J": machine_text.lscpu(topology),
-            }
-        )
+        outputs = {" ".join(argv): tool(node, topology) for argv, tool in TOOLS.items()}
+        found = read_topology({name: text for name, text in outputs.items() if text is not None})
 
         assert without_diagonal(found.topology) == without_diagonal(topology)
+        assert found.topology.system == system
         assert found.faults == ()
+
+    def test_of_one_vendor_are_not_on_the_nodes_of_the_other(self) -> None:
+        for system, absent in (("mi300x-x8", "nvidia-smi"), ("l40s-x8", "amd-smi")):
+            topology = SYSTEMS[system].topology(seed="x")
+            node = cast(
+                "SimulatedNode", Shown(topology, host_view(topology, {}, seed="1", at=NOON))
+            )
+            for argv, tool in TOOLS.items():
+                assert (tool(node, topology) is None) == (argv[0] == absent)
+
+
+class Shown(NamedTuple):
+    """As much of a node as its tools ask of it."""
+
+    topology: Topology
+    view: GpuView
+
+    def gpu_view(self, here: Topology) -> GpuView:
+        assert here == self.topology
+        return self.view
+
+
+class TestAmdTexts:
+    """Layouts of real answers; see the sources in the modules."""
+
+    def test_keep_the_columns_of_the_table(self) -> None:
+        first, *rest = amd_smi.table(an_amd_view()).splitlines()
+
+        assert {len(line) for line in (first, *rest)} == {80}
+        assert sum(line.count("AMD Instinct MI300X") for line in rest) == 8
+        assert "| 0000:0c:00.0    AMD Instinct MI300X |" in amd_smi.table(an_amd_view())
+
+    def test_list_gpus_as_people_read_them(self) -> None:
+        lines = amd_smi.VIEWS[("list",)](an_amd_view()).splitlines()
+
+        assert lines[:2] == ["GPU: 0", "    BDF: 0000:0c:00.0"]
+        assert sum(line.startswith("    UUID: ") for line in lines) == 8
+
+    def test_tell_links_in_tables_by_address(self) -> None:
+        text = amd_smi.topology_tables(an_amd_view())
+
+        assert "LINK TYPE TABLE:\n             0000:0c:00.0 0000:22:00.0 0000:38:00.0" in text
+        assert "0000:0c:00.0 SELF         XGMI         XGMI" in text
+        assert "0000:22:00.0 15           0            15" in text
+
+    def test_monitor_with_the_units_of_each_figure(self) -> None:
+        head, first, *_ = amd_smi.monitor(an_amd_view()).splitlines()
+
+        assert len(first) == len(head)
+        assert first.endswith(" MB   196592 MB")
+
+    def test_of_rocm_smi_name_product_and_links(self) -> None:
+        names, links = (rocm_smi.VIEWS[(word,)] for word in ("--showproductname", "--showtopo"))
+
+        assert "GPU[7]\t\t: Card Series: \t\tAMD Instinct MI300X\n" in names(an_amd_view())
+        assert "GPU0   0            XGMI         XGMI" in links(an_amd_view())
+        assert "GPU[4]\t\t: (Topology) Numa Node: 1\n" in links(an_amd_view())
+
+    def test_of_rocm_smi_have_a_row_per_gpu(self) -> None:
+        rows = [line for line in rocm_smi.table(an_amd_view()).splitlines() if "NPS1, SPX" in line]
+
+        assert len(rows) == 8
+        assert rows[0].startswith("0       2     0x74a1, ")
+        assert {row.count("750.0W") for row in rows} == {1}
+
+
+def an_amd_view() -> GpuView:
+    topology = SYSTEMS["mi300x-x8"].topology(seed="x")
+    return host_view(topology, {}, seed="1", at=NOON)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from gpucloud_adapters.simulated.host.file_commands import cat, cd, ls, pwd
-from gpucloud_adapters.simulated.host.gpu_commands import nvidia_smi
+from gpucloud_adapters.simulated.host.gpu_commands import amd_smi, nvidia_smi, rocm_smi
 from gpucloud_adapters.simulated.host.interior import Interior
 from gpucloud_adapters.simulated.host.machine_text import columns
 from gpucloud_adapters.simulated.host.outcome import Command, Context, Outcome
@@ -115,8 +115,8 @@ def _clear(_context: Context, _arguments: Sequence[str]) -> Outcome:
     return Outcome(text="\x1b[H\x1b[2J\x1b[3J")
 
 
-def _help(_context: Context, _arguments: Sequence[str]) -> Outcome:
-    names = " ".join(sorted((*COMMANDS, *EXITS)))
+def _help(context: Context, _arguments: Sequence[str]) -> Outcome:
+    names = " ".join(sorted((*commands_of(context.interior), *EXITS)))
     return Outcome(
         text=(
             f"This slice is simulated. It has: {names}\n"
@@ -162,7 +162,7 @@ def _top_frame(interior: Interior, width: int, height: int) -> str:
     return "".join(f"{line[:width]}\n" for line in lines[: max(1, height - 1)])
 
 
-COMMANDS: Final[Mapping[str, Command]] = {
+_COMMANDS: Final[Mapping[str, Command]] = {
     "cat": cat,
     "cd": cd,
     "clear": _clear,
@@ -175,9 +175,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "hostname": _hostname,
     "ls": ls,
     "nproc": _nproc,
-    "nvidia-smi": nvidia_smi,
     "pwd": pwd,
     "top": _top,
     "uname": _uname,
     "whoami": _whoami,
 }
+_NVIDIA: Final[Mapping[str, Command]] = {**_COMMANDS, "nvidia-smi": nvidia_smi}
+_AMD: Final[Mapping[str, Command]] = {**_COMMANDS, "amd-smi": amd_smi, "rocm-smi": rocm_smi}
+
+
+def commands_of(interior: Interior) -> Mapping[str, Command]:
+    """Return the commands of a slice by name; each vendor's tools are on its own nodes only."""
+    return _AMD if interior.is_amd else _NVIDIA

@@ -1,9 +1,11 @@
-"""nvidia-smi inside a slice: its options, over the texts that ``nvidia_smi`` renders."""
+"""The vendors' tools inside a slice: their options, over the texts that are rendered of a view."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from gpucloud_adapters.simulated.host import amd_smi as amd_texts
 from gpucloud_adapters.simulated.host import nvidia_smi as texts
+from gpucloud_adapters.simulated.host import rocm_smi as rocm_texts
 from gpucloud_adapters.simulated.host.nvidia_smi import GpuView
 from gpucloud_adapters.simulated.host.nvidia_xml import report
 from gpucloud_adapters.simulated.host.outcome import Context, Outcome
@@ -37,6 +39,44 @@ def nvidia_smi(context: Context, arguments: Sequence[str]) -> Outcome:
         return _query(view, arguments)
     render = _VIEWS.get(tuple(arguments))
     return Outcome(text=render(view)) if render else _refused()
+
+
+_AMD_HELP: Final = """\
+usage: amd-smi [-h]  ...
+
+AMD System Management Interface (simulated)
+
+AMD-SMI Commands:
+    list                List GPU information (--json)
+    static              Static information of the GPUs (--json)
+    topology            How the GPUs reach each other (--json)
+    monitor             One line per GPU of what it does now
+"""
+_ROCM_HELP: Final = """\
+usage: rocm-smi [-h] [--showproductname] [--showtopo]
+
+ROCm System Management Interface (simulated)
+"""
+
+
+def amd_smi(context: Context, arguments: Sequence[str]) -> Outcome:
+    if arguments[:1] in (["-h"], ["--help"], ["help"]):
+        return Outcome(text=_AMD_HELP)
+    render = amd_texts.VIEWS.get(tuple(arguments))
+    if render is None:
+        said = f"amd-smi: error: argument : invalid choice: '{' '.join(arguments)}'\n"
+        return Outcome(text=_AMD_HELP, error=said, status=_INVALID_ARGUMENT)
+    return Outcome(text=render(context.interior.gpu_view()))
+
+
+def rocm_smi(context: Context, arguments: Sequence[str]) -> Outcome:
+    if arguments[:1] in (["-h"], ["--help"]):
+        return Outcome(text=_ROCM_HELP)
+    render = rocm_texts.VIEWS.get(tuple(arguments))
+    if render is None:
+        said = f"rocm-smi: error: unrecognized arguments: {' '.join(arguments)}\n"
+        return Outcome(text=_ROCM_HELP, error=said, status=_INVALID_ARGUMENT)
+    return Outcome(text=render(context.interior.gpu_view()))
 
 
 def _query(view: GpuView, arguments: Sequence[str]) -> Outcome:

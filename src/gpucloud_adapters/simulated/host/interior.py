@@ -17,6 +17,7 @@ from gpucloud_adapters.simulated.host.sampler import Use, idle_sample, sample
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.nodes.holdings import HeldSlice
 from gpucloud_core.nodes.model import Gpu, Topology
+from gpucloud_core.nodes.system import is_amd
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,12 @@ class Interior:
         mine = frozenset(self.held.spec.gpu_uuids)
         return tuple(gpu for gpu in self._topology.gpus if gpu.uuid in mine)
 
+    @property
+    def is_amd(self) -> bool:
+        return is_amd_node(self._topology)
+
     def gpu_view(self) -> GpuView:
-        """Return what nvidia-smi sees now: the slice's GPUs and no others."""
+        """Return what the vendor's tool sees now: the slice's GPUs and no others."""
         held, now = self.held, self.now
         use = use_of(self._seed, held)
         return GpuView(
@@ -105,19 +110,37 @@ class Interior:
         spec = self.held.spec
         files = {
             f"{self.home}/.ssh/authorized_keys": "".join(f"{key}\n" for key in self.held.keys),
-            f"{self.home}/README.txt": _README,
+            f"{self.home}/README.txt": _README.format(
+                count=len(self._topology.gpus),
+                model=self._topology.gpus[0].model,
+                tools=_AMD_TOOLS if self.is_amd else _NVIDIA_TOOLS,
+            ),
             "/etc/hostname": f"{spec.hostname}\n",
             "/etc/os-release": _OS_RELEASE,
             "/proc/meminfo": meminfo(spec.memory_mib),
-            "/proc/driver/nvidia/version": (
-                f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {self._topology.driver_version}\n"
-            ),
             "/dev/null": "",
+            **self._devices(),
+        }
+        return FileTree(files, frozenset({"/tmp", "/workspace"}))  # noqa: S108  a name in a table
+
+    def _devices(self) -> dict[str, str]:
+        """Return the devices of the slice's GPUs, and where the driver tells its version."""
+        driver = self._topology.driver_version
+        if self.is_amd:
+            files = {"/sys/module/amdgpu/version": f"{driver}\n", "/dev/kfd": ""}
+            return files | {f"/dev/dri/renderD{128 + gpu.index}": "" for gpu in self.gpus}
+        files = {
+            "/proc/driver/nvidia/version": (
+                f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}\n"
+            ),
             "/dev/nvidiactl": "",
             "/dev/nvidia-uvm": "",
         }
-        files.update({f"/dev/nvidia{gpu.index}": "" for gpu in self.gpus})
-        return FileTree(files, frozenset({"/tmp", "/workspace"}))  # noqa: S108  a name in a table
+        return files | {f"/dev/nvidia{gpu.index}": "" for gpu in self.gpus}
+
+
+def is_amd_node(topology: Topology) -> bool:
+    return any(is_amd(gpu.model) for gpu in topology.gpus)
 
 
 def use_of(seed: str, held: HeldSlice) -> Use:
@@ -128,7 +151,7 @@ def use_of(seed: str, held: HeldSlice) -> Use:
 def host_view(
     topology: Topology, slices: Mapping[str, HeldSlice], *, seed: str, at: datetime
 ) -> GpuView:
-    """Return what nvidia-smi sees on the host itself: every GPU, used or idle."""
+    """Return what the vendor's tool sees on the host itself: every GPU, used or idle."""
     users = {uuid: held for held in slices.values() for uuid in held.spec.gpu_uuids}
     samples = {}
     for gpu in topology.gpus:
@@ -158,11 +181,13 @@ VERSION_CODENAME=noble
 ID=ubuntu
 ID_LIKE=debian
 """
+_NVIDIA_TOOLS = "nvidia-smi, nvidia-smi -L, nvidia-smi topo -m"
+_AMD_TOOLS = "amd-smi, amd-smi monitor, amd-smi topology, rocm-smi"
 _README = """\
-This is a slice of a simulated HGX node.
+This is a slice of a simulated node with {count} x {model}.
 
 Its place on the node, its keys, its network rules and its life are real to the platform; the
 GPUs, the CPU and the memory are figures. Nothing you type here runs on a machine.
 
-Try: nvidia-smi, nvidia-smi -L, nvidia-smi topo -m, top, ls -la, help
+Try: {tools}, top, ls -la, help
 """

@@ -147,7 +147,7 @@ def _bus(gpu: Gpu) -> str:
 
 def _pci(gpu: Gpu, board: Board) -> Tree:
     generation: Tree = [
-        (name, 5)
+        (name, board.pcie_generation)
         for name in (
             "max_link_gen",
             "current_link_gen",
@@ -281,7 +281,8 @@ def _clocks(board: Board, now: GpuSample) -> Tree:
 
 
 def _fabric(gpu: Gpu, view: GpuView) -> Tree:
-    switched = LinkClass.NVSWITCH in view.topology.links[gpu.index]
+    is_switched = LinkClass.NVSWITCH in view.topology.links[gpu.index]
+    switched = is_switched and board_of(gpu.model).reports_fabric
     return [
         ("state", "Completed" if switched else _NONE),
         ("status", "Success" if switched else _NONE),

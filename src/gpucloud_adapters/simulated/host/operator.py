@@ -10,9 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from gpucloud_adapters.simulated.host import machine_text, nvidia_smi, nvidia_xml
+from gpucloud_adapters.simulated.host import (
+    amd_smi,
+    machine_text,
+    nvidia_smi,
+    nvidia_xml,
+    pci_text,
+)
 from gpucloud_adapters.simulated.host.faults import DISCOVER, SHELL, Fault, FaultKind
+from gpucloud_adapters.simulated.host.interior import is_amd_node
 from gpucloud_adapters.simulated.host.node import SimulatedNode
+from gpucloud_adapters.simulated.host.nvidia_smi import GpuView
 from gpucloud_adapters.simulated.host.session import Process
 from gpucloud_adapters.simulated.host.verbs import VERBS, Before
 from gpucloud_core.nodes import wire
@@ -25,14 +33,39 @@ NOT_FOUND: Final = 127
 _GARBAGE: Final = '{"ok": tru\x1b[2J\x00 Segmentation fault (core dumped)'
 _LOST_IT: Final = wire.refusal("internal", "The node program failed; what it did is unknown.")
 
-Tool = Callable[[SimulatedNode, Topology], str]
+Tool = Callable[[SimulatedNode, Topology], str | None]
+"""What it prints; None where it is not installed."""
+
+
+def _of_nvidia(render: Callable[[GpuView], str]) -> Tool:
+    def tool(node: SimulatedNode, here: Topology) -> str | None:
+        return None if is_amd_node(node.topology) else render(node.gpu_view(here))
+
+    return tool
+
+
+def _of_amd(render: Callable[[GpuView], str]) -> Tool:
+    def tool(node: SimulatedNode, here: Topology) -> str | None:
+        return render(node.gpu_view(here)) if is_amd_node(node.topology) else None
+
+    return tool
+
 
 TOOLS: Final[Mapping[tuple[str, ...], Tool]] = {
-    ("nvidia-smi", "-q", "-x"): lambda node, here: nvidia_xml.report(node.gpu_view(here)),
-    ("nvidia-smi", "topo", "-m"): lambda node, here: nvidia_smi.matrix(node.gpu_view(here)),
-    ("nvidia-smi", "-L"): lambda node, here: nvidia_smi.listing(node.gpu_view(here)),
-    ("lspci", "-vmm", "-D"): lambda _node, here: machine_text.lspci(here),
-    ("lsblk", "-J", "-b"): lambda _node, _here: machine_text.lsblk(),
+    ("nvidia-smi", "-q", "-x"): _of_nvidia(nvidia_xml.report),
+    ("nvidia-smi", "topo", "-m"): _of_nvidia(nvidia_smi.matrix),
+    ("nvidia-smi", "-L"): _of_nvidia(nvidia_smi.listing),
+    ("amd-smi", "list", "--json"): _of_amd(amd_smi.VIEWS["list", "--json"]),
+    ("amd-smi", "static", "--json"): _of_amd(amd_smi.VIEWS["static", "--json"]),
+    ("amd-smi", "topology", "--json"): _of_amd(amd_smi.VIEWS["topology", "--json"]),
+    ("lspci", "-vmm", "-D"): lambda _node, here: pci_text.lspci(here),
+    ("lsblk", "-J", "-b"): lambda _node, here: machine_text.lsblk(here),
+    ("grep", "-rs", "--include=numa_node", ".", "/sys/devices"): (
+        lambda _node, here: pci_text.numa_files(here)
+    ),
+    ("grep", "-rs", "--include=cpulist", ".", "/sys/devices/system/node"): (
+        lambda _node, here: pci_text.cpu_lists(here)
+    ),
     ("cat", "/proc/meminfo"): lambda _node, here: machine_text.meminfo(here.memory_mib),
     ("lscpu", "-J"): lambda _node, here: machine_text.lscpu(here),
 }
@@ -61,16 +94,18 @@ class Operator:
             case _ if argv in TOOLS:
                 await self._tool(process, argv)
             case _:
-                name = argv[0] if argv else "a shell"
-                process.stderr.write(f"{name}: not on a simulated node\n")
-                process.exit(NOT_FOUND)
+                _not_found(process, argv[0] if argv else "a shell")
 
     async def _tool(self, process: Process, argv: tuple[str, ...]) -> None:
         fault = self._node.faults.take(self._node.name, DISCOVER)
         if await self._spoiled(process, fault):
             return
         here = _without(self._node.topology, fault)
-        await _end(process, TOOLS[argv](self._node, here), fault)
+        answer = TOOLS[argv](self._node, here)
+        if answer is None:
+            _not_found(process, argv[0])
+        else:
+            await _end(process, answer, fault)
 
     async def _verb(self, process: Process, verb: str) -> None:
         fault = self._node.faults.take(self._node.name, verb)
@@ -139,6 +174,11 @@ class Operator:
                 return True
             case _:
                 return False
+
+
+def _not_found(process: Process, name: str) -> None:
+    process.stderr.write(f"{name}: not on a simulated node\n")
+    process.exit(NOT_FOUND)
 
 
 def _split(command: str | None) -> tuple[str, ...]:

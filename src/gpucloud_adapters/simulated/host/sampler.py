@@ -20,7 +20,6 @@ _BEGIN_SECONDS: Final = 60.0
 _LEVEL_SECONDS: Final = 90.0
 _JITTER_SECONDS: Final = 11.0
 _HEAT_LAGS: Final = (0.0, 12.0, 24.0, 36.0, 48.0, 60.0)
-_IDLE_WATTS: Final = 76.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +43,7 @@ class GpuLimits:
     memory_mib: int
     power_watts: int
     clock_mhz: int
+    idle_watts: int = 76
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,8 @@ def _reading(
     place = _unit(f"place/{uuid}", 0)  # where in the chassis it sits: some run warmer
     breath = _noise(f"breath/{uuid}", seconds, 30.0)
     degrees = 27.0 + 5.0 * place + (33.0 + 4.0 * place) * heat + breath
-    watts = _IDLE_WATTS + 4.0 * breath + (limits.power_watts - _IDLE_WATTS) * 0.93 * load
+    idle = limits.idle_watts
+    watts = idle + 4.0 * breath + (limits.power_watts - idle) * 0.93 * load
     return GpuSample(
         at=at,
         utilization_percent=round(100 * load),

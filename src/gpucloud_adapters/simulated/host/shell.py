@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpucloud_adapters.simulated.host.arithmetic import BadExpressionError
-from gpucloud_adapters.simulated.host.commands import COMMANDS, EXITS
+from gpucloud_adapters.simulated.host.commands import EXITS, commands_of
 from gpucloud_adapters.simulated.host.grammar import (
     NotHereError,
     ShellSyntaxError,
@@ -39,6 +39,7 @@ class Shell:
 
     def __init__(self, interior: Interior, *, terminal: str | None = None) -> None:
         self.interior = interior
+        self._commands = commands_of(interior)
         self.columns = 80 if terminal else 0
         self.status = 0
         self.ended = False
@@ -48,7 +49,7 @@ class Shell:
             "HOSTNAME": spec.hostname,
             "LANG": "C.UTF-8",
             "LOGNAME": spec.username,
-            "NVIDIA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in interior.gpus),
+            **_visible(interior),
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PWD": interior.home,
             "SHELL": "/bin/bash",
@@ -100,7 +101,7 @@ class Shell:
             self.ended = True
             status = int(arguments[0]) & 0xFF if arguments and arguments[0].isdigit() else None
             return Outcome(status=self.status if status is None else status)
-        command = COMMANDS.get(posixpath.basename(name))
+        command = self._commands.get(posixpath.basename(name))
         if command is None:
             return Outcome(error=f"{name}: not on a simulated node\n", status=NOT_FOUND)
         return command(Context(self.interior, self._variables, self.columns), arguments)
@@ -115,7 +116,7 @@ class Shell:
         start = max(before.rfind(separator) for separator in " ;&|") + 1
         word = before[start:]
         first = not before[:start].rstrip() or before[:start].rstrip()[-1] in ";&|"
-        choices = self._commands(word) if first else self._paths(word)
+        choices = self._names(word) if first else self._paths(word)
         if not choices:
             return Completion(line, cursor)
         common = posixpath.commonprefix(choices)
@@ -125,9 +126,8 @@ class Shell:
         shown = () if len(common) > len(word) else tuple(map(_last_part, choices))
         return Completion(grown, start + len(common), shown)
 
-    @staticmethod
-    def _commands(word: str) -> list[str]:
-        return sorted(name for name in (*COMMANDS, *EXITS) if name.startswith(word))
+    def _names(self, word: str) -> list[str]:
+        return sorted(name for name in (*self._commands, *EXITS) if name.startswith(word))
 
     def _paths(self, word: str) -> list[str]:
         head, slash, tail = word.rpartition("/")
@@ -139,6 +139,13 @@ class Shell:
             for name in tree.names(folder)
             if name.startswith(tail) and (tail or not name.startswith("."))
         ]
+
+
+def _visible(interior: Interior) -> dict[str, str]:
+    """Return how each vendor's runtime names the devices that a process may use."""
+    if interior.is_amd:
+        return {"ROCR_VISIBLE_DEVICES": ",".join(map(str, range(len(interior.gpus))))}
+    return {"NVIDIA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in interior.gpus)}
 
 
 def _last_part(path: str) -> str:

@@ -1,0 +1,97 @@
+"""What else hangs on a node's PCI bus: adapters, disks, switches, and who shares an IOMMU group."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gpucloud_core.nodes.disks import parse_lsblk
+from gpucloud_core.nodes.model import Nic, Nvme
+from gpucloud_core.nodes.pci import (
+    PciFunction,
+    PciTree,
+    iommu_mates,
+    parse_lspci,
+    parse_pci_tree,
+    short_address,
+)
+
+_NETWORK: Final = frozenset({"Ethernet controller", "Infiniband controller", "InfiniBand"})
+_NICS_MAX: Final = 64
+_NVMES_MAX: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bus:
+    """The bus as a whole. Addresses of GPUs are asked for in the driver's spelling."""
+
+    functions: tuple[PciFunction, ...]
+    tree: PciTree
+    nics: tuple[Nic, ...]
+    nvmes: tuple[Nvme, ...]
+    by_address: Mapping[str, PciFunction]
+
+    def switch_of(self, pci_address: str) -> str:
+        """Return the switch that a GPU hangs on; empty where none is known."""
+        return self.tree.switch_above(short_address(pci_address))
+
+    def numa_of(self, pci_address: str) -> int | None:
+        """Return the domain that the kernel knows, or None."""
+        address = short_address(pci_address)
+        known = self.by_address.get(address)
+        return self.tree.numa.get(address, known.numa if known else None)
+
+    def iommu_of(self, pci_address: str) -> tuple[int | None, tuple[str, ...]]:
+        """Return a GPU's group, and what else would go to a guest with it."""
+        function = self.by_address.get(short_address(pci_address))
+        if function is None:
+            return None, ()
+        return function.iommu_group, iommu_mates(function, self.functions)
+
+
+def read_bus(*, lspci: str, tree: str, lsblk: str) -> Bus:
+    """Put the three texts together; whatever is missing leaves its part empty."""
+    functions, paths = parse_lspci(lspci), parse_pci_tree(tree)
+    by_address = {function.address: function for function in functions}
+    return Bus(
+        functions=functions,
+        tree=paths,
+        nics=tuple(_nic(each, paths) for each in functions if each.kind in _NETWORK)[:_NICS_MAX],
+        nvmes=_nvmes(lsblk, by_address, paths),
+        by_address=by_address,
+    )
+
+
+def _nic(function: PciFunction, tree: PciTree) -> Nic:
+    return Nic(
+        pci_address=function.address,
+        model=function.device,
+        numa=_numa(function, tree),
+        pcie_switch=tree.switch_above(function.address),
+    )
+
+
+def _nvmes(lsblk: str, by_address: Mapping[str, PciFunction], tree: PciTree) -> tuple[Nvme, ...]:
+    found = []
+    for disk in parse_lsblk(lsblk):
+        controller = disk.name.removeprefix("nvme").partition("n")[0]
+        if not disk.name.startswith("nvme") or not controller.isdigit():
+            continue
+        address = tree.nvmes.get(f"nvme{controller}", "")
+        function = by_address.get(address)
+        found.append(
+            Nvme(
+                name=disk.name,
+                pci_address=address,
+                numa=tree.numa.get(address, -1) if function is None else _numa(function, tree),
+                size_bytes=disk.size_bytes,
+                model=disk.model or (function.device if function else ""),
+                mounted=disk.mounted,
+                pcie_switch=tree.switch_above(address),
+            )
+        )
+    return tuple(found[:_NVMES_MAX])
+
+
+def _numa(function: PciFunction, tree: PciTree) -> int:
+    known = tree.numa.get(function.address, function.numa)
+    return -1 if known is None else known
