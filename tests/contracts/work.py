@@ -3,11 +3,14 @@
 from dataclasses import replace
 from datetime import datetime
 
+import pytest
+
 from contracts.stores import PLATFORM, Household, StoreContract, StoreUnit
 from gpucloud_core.allocations.model import AllocationState
+from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.kernel.unit import Transactions
-from gpucloud_core.work.model import Step, StepStatus, Task
+from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
 from row_builders import (
     NOW,
     SECOND,
@@ -129,7 +132,9 @@ class DueContract(StoreContract):
     ) -> None:
         kind = fresh("kind")
 
-        async def took(seconds: float, status: StepStatus = StepStatus.COMPLETED) -> Task:
+        async def took(
+            seconds: float, status: StepStatus = StepStatus.COMPLETED, *, finishes: bool = True
+        ) -> Task:
             step = Step(
                 key="boot",
                 title="Boot",
@@ -141,7 +146,10 @@ class DueContract(StoreContract):
             async with transactions.begin(home.scope) as unit:
                 await unit.tasks.add(task)
                 await unit.tasks.put(replace(task, steps=(step,)))
-                await unit.tasks.put(replace(task, steps=(step,), wait_reason="again"))
+                if finishes:
+                    done = replace(task, steps=(step,), finished_at=NOW + SECOND * seconds)
+                    await unit.tasks.put(done)
+                    await unit.tasks.put(replace(done, wait_reason="again"))
             return task
 
         async def usual() -> int | None:
@@ -151,6 +159,7 @@ class DueContract(StoreContract):
         for seconds in (30, 10, 40, 19.2):
             await took(seconds)
         await took(500, StepStatus.FAILED)
+        await took(500, finishes=False)
         assert await usual() is None
 
         await took(1000)
@@ -158,6 +167,36 @@ class DueContract(StoreContract):
 
         await took(11)
         assert await usual() == 20
+
+    async def test_keeps_a_task_with_the_lines_of_its_story(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        task = a_task(home.tenant.id, home.project.id)
+        lines = [
+            TaskEvent(
+                id=fresh("evt"),
+                tenant_id=home.tenant.id,
+                task_id=task.id,
+                at=NOW,
+                kind="step.active",
+                step=step,
+                text='don\'t; "quote"',
+            )
+            for step in ("look", "wall")
+        ]
+        moved = replace(task, status=TaskStatus.RUNNING, generation=task.generation + 1)
+        async with transactions.begin(home.scope) as unit:
+            await unit.tasks.add(task)
+            await unit.tasks.keep(moved, lines)
+            await unit.tasks.keep(replace(moved, wait_reason="it waits"), ())
+
+        async with transactions.begin(PLATFORM) as unit:
+            assert await unit.tasks.get(task.id) == replace(moved, wait_reason="it waits")
+            assert list(await unit.task_events.find(task_id=task.id)) == lines
+
+        with pytest.raises(NotFound):
+            async with transactions.begin(home.scope) as unit:
+                await unit.tasks.keep(a_task(home.tenant.id, home.project.id), ())
 
     async def test_takes_an_idempotency_key_again_in_a_later_transaction(
         self, transactions: Transactions[StoreUnit], home: Household

@@ -16,6 +16,7 @@ from gpucloud_adapters.stored.kinds import (
     CLAIMS,
     ONE_TIME_TOKENS,
     STORED_RESPONSES,
+    TASK_EVENTS,
     TASKS,
     USAGE_SEGMENTS,
     WEBHOOK_EVENTS,
@@ -38,7 +39,7 @@ from gpucloud_core.kernel.time import EPOCH
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.placement.model import Claim
-from gpucloud_core.work.model import Task
+from gpucloud_core.work.model import Task, TaskEvent
 
 T = TypeVar("T")
 
@@ -262,6 +263,12 @@ class MemoryTasks(MemoryRows[Task]):
         await super().put(row)
         self._note_seconds(row)
 
+    async def keep(self, task: Task, story: Sequence[TaskEvent]) -> None:
+        events = MemoryRows(self.database, self.scope, TASK_EVENTS)
+        for event in story:
+            await events.add(event)
+        await self.put(task)
+
     async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
         found = self.having(
             lambda row: (
@@ -276,7 +283,9 @@ class MemoryTasks(MemoryRows[Task]):
         return usual(list(self.database.step_seconds.get((kind, step), {}).values()))
 
     def _note_seconds(self, task: Task) -> None:
-        """Keep the seconds of each completed step, once per task, in order of completion."""
+        """Keep the seconds of each completed step of a finished task, once, in their order."""
+        if task.finished_at is None:
+            return
         for step, _, seconds in completed_seconds(task):
             known = self.database.step_seconds.setdefault((task.kind, step), {})
             if task.id not in known:

@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, DateTime, Text, bindparam, func, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Text,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.statements import Statements
@@ -18,10 +29,11 @@ from gpucloud_core.access.model import OneTimeToken
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.ports import MAY_EXPIRE
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
+from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, TaskId, TenantId
 from gpucloud_core.metering.model import UsageSegment
-from gpucloud_core.work.model import Task
+from gpucloud_core.work.model import Task, TaskEvent
 
 ONE_TIME_TOKENS: Final = Statements(kinds.ONE_TIME_TOKENS)
 STORED_RESPONSES: Final = Statements(kinds.STORED_RESPONSES)
@@ -144,6 +156,22 @@ _NOTE_SECONDS: Final = text("""
         AS done (step, finished_at, seconds)
     ON CONFLICT DO NOTHING
 """)
+_EVENTS: Final = Statements(kinds.TASK_EVENTS)
+_lines: Final = (
+    func.unnest(
+        *(
+            bindparam(f"all_{name}", type_=ARRAY(_EVENTS.columns[name].type))
+            for name in kinds.TASK_EVENTS.fields
+        )
+    )
+    .table_valued(*kinds.TASK_EVENTS.fields, name="line")
+    .render_derived()
+)
+_KEEP: Final = TASKS.put.add_cte(
+    insert(_EVENTS.mapping.table)
+    .from_select(list(kinds.TASK_EVENTS.fields), select(*_lines.c))
+    .cte("told")
+)
 _LATEST_SECONDS: Final = text("""
     SELECT seconds FROM step_durations WHERE kind = :kind AND step = :step
     ORDER BY finished_at DESC LIMIT :latest
@@ -161,6 +189,16 @@ class PostgresTasks(PostgresRows[Task]):
         await super().put(row)
         await self._note_seconds(row)
 
+    async def keep(self, task: Task, story: Sequence[TaskEvent]) -> None:
+        lines = [_EVENTS.mapping.encode(event) for event in story]
+        values = self.statements.mapping.encode(task)
+        values["row_key"] = values.pop(self.kind.key)
+        for name in kinds.TASK_EVENTS.fields:
+            values[f"all_{name}"] = [line[name] for line in lines]
+        if not await self.session.change(_KEEP, values):
+            raise NotFound
+        await self._note_seconds(task)
+
     async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
         found = await self.session.rows(_TASKS_DUE, {"now": now, "row_limit": limit})
         return [TaskId(row[0]) for row in found]
@@ -172,8 +210,8 @@ class PostgresTasks(PostgresRows[Task]):
         return usual([row[0] for row in reversed(found)])
 
     async def _note_seconds(self, task: Task) -> None:
-        """Keep the seconds of each completed step, once per task."""
-        if done := completed_seconds(task):
+        """Keep the seconds of each completed step of a finished task, once."""
+        if task.finished_at is not None and (done := completed_seconds(task)):
             steps, ends, seconds = map(list, zip(*done, strict=True))
             await self.session.change(
                 _NOTE_SECONDS,

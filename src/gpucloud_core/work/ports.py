@@ -11,12 +11,19 @@ from gpucloud_core.work.model import Task, TaskEvent
 
 
 class Tasks(Rows[Task], Protocol):
+    async def keep(self, task: Task, story: Sequence[TaskEvent]) -> None:
+        """Store a task's new value, as ``put`` does, and the new lines of its story with it."""
+        ...
+
     async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
         """Return unfinished tasks that are due and not under a living lease, oldest first."""
         ...
 
     async def usual_seconds(self, kind: str, step: str) -> int | None:
-        """Return the median of the last 50 successes of a step, or None under five of them."""
+        """Return the median of the last 50 successes of a step, or None under five of them.
+
+        Successes count when their task has finished.
+        """
         ...
 
 

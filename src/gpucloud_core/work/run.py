@@ -117,8 +117,9 @@ class RunTask(Generic[U]):
     async def __call__(self, task_id: TaskId) -> None:
         token = self.jitter.token()
         outcome: _Outcome | None = None
+        task: Task | None = None
         while True:
-            turn = await self._sure_turn(task_id, token, outcome)
+            turn = await self._sure_turn(task_id, token, outcome, task)
             if turn is None:
                 return
             task, move = turn
@@ -126,7 +127,7 @@ class RunTask(Generic[U]):
                 outcome = await self._act(task, move)
 
     async def _sure_turn(
-        self, task_id: TaskId, token: str, outcome: _Outcome | None
+        self, task_id: TaskId, token: str, outcome: _Outcome | None, known: Task | None
     ) -> tuple[Task, Do | Undo] | None:
         """Take a turn; while the rows cannot be had, again and again.
 
@@ -136,7 +137,7 @@ class RunTask(Generic[U]):
         end = clock() + self.patience.total_seconds()
         while True:
             try:
-                return await self._turn(task_id, token, outcome)
+                return await self._turn(task_id, token, outcome, known)
             except (Unavailable, Conflict):
                 if clock() >= end:
                     raise
@@ -166,11 +167,16 @@ class RunTask(Generic[U]):
         return replace(task, lease_until=now + self.lease, due_at=now + self.lease)
 
     async def _turn(
-        self, task_id: TaskId, token: str, outcome: _Outcome | None
+        self, task_id: TaskId, token: str, outcome: _Outcome | None, known: Task | None
     ) -> tuple[Task, Do | Undo] | None:
-        """Apply the last outcome and write the next intent; None ends the run."""
+        """Apply the last outcome and write the next intent; None ends the run.
+
+        What the task is about never changes, so ``known``, the row as this run last saw it, is as
+        good as another look at which locks come first.
+        """
+        story: list[TaskEvent] = []
         async with self.transactions.begin(Scope.platform()) as unit:
-            peek = await unit.tasks.get(task_id)
+            peek = known or await unit.tasks.get(task_id)
             if peek is None or peek.kind not in self.actions:
                 return None
             actions = self.actions[peek.kind]
@@ -187,32 +193,37 @@ class RunTask(Generic[U]):
             if task.lease_token == token:
                 task = replace(task, due_at=None)  # it is ours to do, and now
             if outcome is not None and outcome.generation == task.generation:
-                task = await self._apply(unit, actions, task, outcome)
+                task = await self._apply(unit, actions, task, outcome, story)
             move = plan.next_step(actions.saga, task, now)
-            return await self._prepare(unit, actions, task, move, token)
+            return await self._prepare(unit, actions, task, move, token, story)
 
     async def _prepare(
-        self, unit: U, actions: Actions[U], task: Task, move: NextStep, token: str
+        self,
+        unit: U,
+        actions: Actions[U],
+        task: Task,
+        move: NextStep,
+        token: str,
+        story: list[TaskEvent],
     ) -> tuple[Task, Do | Undo] | None:
         now = await unit.now()
         match move:
             case Wait(reason, until):
-                await unit.tasks.put(
-                    replace(task, wait_reason=reason, due_at=until, lease_token=None)
-                )
+                waiting = replace(task, wait_reason=reason, due_at=until, lease_token=None)
+                await unit.tasks.keep(waiting, story)
                 return None
             case Finish():
-                await self._finish(unit, actions, task, move)
+                await self._finish(unit, actions, task, move, story)
                 return None
             case Do(key):
                 task = plan.started(task, key, now, actions.intent(task, key))
                 await actions.step_begun(unit, task, key)
-                await self._tell(unit, task, "step.active", key)
+                story.append(self._line(task, now, "step.active", key))
             case Undo(key):
                 if not task.undoing:
                     task = replace(task, undoing=True)
                     await actions.undoing(unit, task)
-                await self._tell(unit, task, "step.undoing", key)
+                story.append(self._line(task, now, "step.undoing", key))
         task = replace(
             self._leased(task, now),
             status=TaskStatus.RUNNING,
@@ -221,7 +232,7 @@ class RunTask(Generic[U]):
             wait_reason="",
             generation=task.generation + 1,
         )
-        await unit.tasks.put(task)
+        await unit.tasks.keep(task, story)
         return task, move
 
     async def _act(self, task: Task, move: Do | Undo) -> _Outcome:
@@ -240,7 +251,14 @@ class RunTask(Generic[U]):
         except DomainError as error:
             return _Outcome(task.generation, move, error=error)
 
-    async def _apply(self, unit: U, actions: Actions[U], task: Task, outcome: _Outcome) -> Task:
+    async def _apply(
+        self,
+        unit: U,
+        actions: Actions[U],
+        task: Task,
+        outcome: _Outcome,
+        story: list[TaskEvent],
+    ) -> Task:
         now, key = await unit.now(), outcome.move.step
         match outcome:
             case _Outcome(move=Do(), error=None) if (
@@ -251,10 +269,10 @@ class RunTask(Generic[U]):
                 task = plan.completed(task, key, now, outcome.result or {})
                 step = next(step for step in task.steps if step.key == key)
                 await actions.step_done(unit, task, step)
-                await self._tell(unit, task, "step.completed", key)
+                story.append(self._line(task, now, "step.completed", key))
             case _Outcome(move=Undo(), error=None):
                 task = plan.undone(task, key, now)
-                await self._tell(unit, task, "step.undone", key)
+                story.append(self._line(task, now, "step.undone", key))
             case _Outcome(move=Do(), error=DomainError() as error):
                 task = plan.attempt_failed(
                     actions.saga,
@@ -267,7 +285,7 @@ class RunTask(Generic[U]):
                 )
                 failed = any(s.key == key and s.status is StepStatus.FAILED for s in task.steps)
                 kind = "step.failed" if failed else "step.retrying"
-                await self._tell(unit, task, kind, key, error.detail)
+                story.append(self._line(task, now, kind, key, error.detail))
                 if task.undoing:
                     await actions.undoing(unit, task)
             case _Outcome(move=Undo(), error=DomainError() as error):
@@ -275,10 +293,17 @@ class RunTask(Generic[U]):
                 task = plan.undo_failed(
                     actions.saga, task, key, now, reason=error.detail, jitter=jitter
                 )
-                await self._tell(unit, task, "step.undo_retrying", key, error.detail)
+                story.append(self._line(task, now, "step.undo_retrying", key, error.detail))
         return task
 
-    async def _finish(self, unit: U, actions: Actions[U], task: Task, finish: Finish) -> None:
+    async def _finish(
+        self,
+        unit: U,
+        actions: Actions[U],
+        task: Task,
+        finish: Finish,
+        story: list[TaskEvent],
+    ) -> None:
         now = await unit.now()
         done = replace(
             plan.skip_rest(task),
@@ -291,21 +316,19 @@ class RunTask(Generic[U]):
             lease_until=None,
             wait_reason="",
         )
-        await unit.tasks.put(done)
-        await self._tell(unit, done, f"task.{finish.status}", "", finish.detail)
+        last = self._line(done, now, f"task.{finish.status}", "", finish.detail)
+        await unit.tasks.keep(done, (*story, last))
         await actions.finished(unit, done, finish)
 
-    async def _tell(self, unit: U, task: Task, kind: str, step: str, text: str = "") -> None:
-        await unit.task_events.add(
-            TaskEvent(
-                id=self.ids.new("evt"),
-                tenant_id=task.tenant_id,
-                task_id=task.id,
-                at=await unit.now(),
-                kind=kind,
-                step=step,
-                text=text,
-            )
+    def _line(self, task: Task, now: datetime, kind: str, step: str, text: str = "") -> TaskEvent:
+        return TaskEvent(
+            id=self.ids.new("evt"),
+            tenant_id=task.tenant_id,
+            task_id=task.id,
+            at=now,
+            kind=kind,
+            step=step,
+            text=text,
         )
 
 

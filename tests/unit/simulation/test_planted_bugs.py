@@ -88,13 +88,13 @@ def late_results_are_written(patch: pytest.MonkeyPatch) -> None:
     """A worker that slept writes down what came of its call, whoever has the task by now."""
     turn = run.RunTask._turn
 
-    async def careless(self: Any, task_id: Any, token: str, outcome: Any) -> Any:
+    async def careless(self: Any, task_id: Any, token: str, outcome: Any, known: Any) -> Any:
         if outcome is not None:
             async with self.transactions.begin(Scope.platform()) as unit:
                 task = await unit.tasks.get(task_id)
             outcome = replace(outcome, generation=task.generation)
             token = _Everybodys(token)
-        return await turn(self, task_id, token, outcome)
+        return await turn(self, task_id, token, outcome, known)
 
     patch.setattr(run.RunTask, "_turn", careless)
 
