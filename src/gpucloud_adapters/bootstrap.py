@@ -18,6 +18,7 @@ from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
 from gpucloud_adapters.prometheus.metrics import PrometheusMetrics
 from gpucloud_adapters.redis.client import create_client
+from gpucloud_adapters.redis.outbox_bell import OutboxBell
 from gpucloud_adapters.redis.rate_limits import RedisRateLimiter
 from gpucloud_adapters.secret_box import AesSecretBox, KeyFile
 from gpucloud_adapters.settings import Settings
@@ -58,7 +59,7 @@ from gpucloud_core.fleet import add, look, operate, slots
 from gpucloud_core.fleet import queries as nodes
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
-from gpucloud_core.kernel.outbox import RelayUnit
+from gpucloud_core.kernel.outbox import Bell, RelayUnit
 from gpucloud_core.kernel.secret_box import SecretBox, SecretUnit
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Transactions
@@ -183,8 +184,8 @@ class Outside(Provider):
         await engine.dispose()
 
     @provide
-    def transactions(self, engine: AsyncEngine) -> PostgresTransactions:
-        return PostgresTransactions(engine)
+    def transactions(self, engine: AsyncEngine, bell: OutboxBell) -> PostgresTransactions:
+        return PostgresTransactions(engine, committed=bell.ring)
 
     @provide
     def access_transactions(self, all_: PostgresTransactions) -> Transactions[AccessUnit]:
@@ -241,6 +242,16 @@ class Outside(Provider):
         client = create_client(settings.redis_url.reveal())
         yield client
         await client.aclose()
+
+    @provide
+    async def outbox_bell(self, redis: Redis) -> AsyncIterator[OutboxBell]:
+        bell = OutboxBell(redis)
+        yield bell
+        await bell.close()
+
+    @provide
+    def bell(self, bell: OutboxBell) -> Bell:
+        return bell
 
     @provide
     def rate_limiter(self, redis: Redis) -> RateLimiter:

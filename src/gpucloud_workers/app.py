@@ -21,7 +21,7 @@ from gpucloud_core.audit.seal import AnchorAudit, SealAudit
 from gpucloud_core.billing.due import MeetDeadline, SettleDue
 from gpucloud_core.billing.webhooks import DueWebhooks, HandleWebhook
 from gpucloud_core.kernel.ids import TaskId, TenantId
-from gpucloud_core.kernel.outbox import RelayUnit
+from gpucloud_core.kernel.outbox import Bell, RelayUnit
 from gpucloud_core.kernel.unit import Event, Transactions
 from gpucloud_core.notices.overdue import SweepAttention
 from gpucloud_core.notices.tell import TellPeople
@@ -33,6 +33,7 @@ from gpucloud_workers.schedule import Job, keep_all
 from gpucloud_workers.sweep import SweepTasks
 
 THREADS: Final = 16  # tasks in flight; each waits for a node most of the time
+LOOK_MS: Final = 25  # how long an idle consumer may sleep before it looks at the queue again
 STOP_MS: Final = 10_000
 
 
@@ -50,8 +51,10 @@ class TaskRunner:
         await run_task(task_id)
 
 
-async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...]:
-    """Return what this process does besides tasks."""
+async def jobs_of(
+    container: AsyncContainer, queue: TaskQueue, *, rung: asyncio.Event | None = None
+) -> tuple[Job, ...]:
+    """Return what this process does besides tasks; ``rung`` is set when there are new events."""
     release_unfunded = await container.get(ReleaseUnfunded)
 
     async def wake(event: Event) -> None:
@@ -102,7 +105,7 @@ async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...
         return 0
 
     return (
-        Job("relay", timedelta(milliseconds=200), relay),
+        Job("relay", timedelta(milliseconds=200), relay, woken=rung),
         Job("sweep_tasks", timedelta(seconds=2), sweep),
         Job("webhooks", timedelta(seconds=1), webhooks),
         Job("deadlines", timedelta(seconds=1), deadlines),
@@ -118,12 +121,15 @@ async def jobs_of(container: AsyncContainer, queue: TaskQueue) -> tuple[Job, ...
 async def _jobs_until(stop: asyncio.Event, settings: Settings, queue: TaskQueue) -> None:
     container = make_container(settings)
     try:
-        work = asyncio.create_task(keep_all(await jobs_of(container, queue)))
-        waiting = asyncio.create_task(stop.wait())
-        await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        for job in (work, waiting):
-            job.cancel()
-        await asyncio.gather(work, waiting, return_exceptions=True)
+        bell = await container.get(Bell)
+        async with bell.heard() as rung:
+            jobs = await jobs_of(container, queue, rung=rung)
+            work = asyncio.create_task(keep_all(jobs))
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            for job in (work, waiting):
+                job.cancel()
+            await asyncio.gather(work, waiting, return_exceptions=True)
     finally:
         await container.close()
 
@@ -136,7 +142,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     broker = make_broker(settings.redis_url)
     queue = TaskQueue.over(broker, TaskRunner(settings))
-    consumer = dramatiq.Worker(broker, worker_threads=THREADS)
+    consumer = dramatiq.Worker(broker, worker_threads=THREADS, worker_timeout=LOOK_MS)
     await asyncio.to_thread(consumer.start)
     try:
         await _jobs_until(stop, settings, queue)

@@ -1,7 +1,11 @@
-"""What runs how often, as data. Jobs read due rows, so any of them is safe anywhere, any time."""
+"""What runs how often, as data. Jobs read due rows, so any of them is safe anywhere, any time.
+
+A job may be woken before its pause is over; whatever wakes it may also be lost.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,20 +21,28 @@ class Job:
     name: str
     every: timedelta
     run: Callable[[], Awaitable[int]]
+    woken: asyncio.Event | None = None
 
 
 async def keep(job: Job) -> None:
     """Run ``job`` for ever. One failure never ends it: the rows are still due."""
+    woken = job.woken or asyncio.Event()
     pause = job.every.total_seconds()
     while True:
         done = 0
+        woken.clear()  # what wakes it from here on is not in what it reads now
         try:
             done = await job.run()
         except asyncio.CancelledError:
             raise
         except Exception:  # one of the outermost loops: whatever it was, the rows stay due
             log.exception("job.failed", job=job.name)
-        await asyncio.sleep(0 if done else pause)
+        if done:
+            await asyncio.sleep(0)
+            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await woken.wait()
 
 
 async def keep_all(jobs: Sequence[Job]) -> None:

@@ -221,3 +221,28 @@ class TestTrouble:
         async with transactions.begin(PLATFORM) as first, transactions.begin(PLATFORM) as second:
             assert await first.outbox.pending(limit=1)
             assert not await second.outbox.pending(limit=1)
+
+    async def test_rings_once_events_are_committed_and_for_nothing_else(
+        self, database_url: str, home: Household
+    ) -> None:
+        engine = create_engine(database_url, connections=1)
+        rung: list[str] = []
+        transactions = PostgresTransactions(engine, committed=lambda: rung.append("now"))
+
+        async with transactions.begin(home.scope):
+            pass
+        with pytest.raises(Conflict):
+            await refused(transactions, home)
+        assert rung == []
+
+        async with transactions.begin(home.scope) as unit:
+            await unit.emit(Event(kind="x", subject="y"))
+            assert rung == []
+        assert rung == ["now"]
+        await engine.dispose()
+
+
+async def refused(transactions: PostgresTransactions, home: Household) -> None:
+    async with transactions.begin(home.scope) as unit:
+        await unit.emit(Event(kind="x", subject="y"))
+        raise Conflict

@@ -1,4 +1,4 @@
-"""The rate limiter and the live updates on a real Valkey."""
+"""The rate limiter, the live updates and the bell of the outbox on a real Valkey."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from contracts.rate_limiter import RateLimiterContract
 from gpucloud_adapters.redis.client import create_client
 from gpucloud_adapters.redis.live_updates import RedisLiveUpdates
+from gpucloud_adapters.redis.outbox_bell import OutboxBell
 from gpucloud_adapters.redis.rate_limits import RedisRateLimiter
 from gpucloud_core.kernel.errors import Unavailable
 from gpucloud_core.kernel.time import MICROSECOND
@@ -132,3 +133,35 @@ class TestRedisLiveUpdates:
         await RedisLiveUpdates(nowhere).publish("task:1", "changed")
 
         await nowhere.aclose()
+
+
+class TestOutboxBell:
+    async def test_is_heard_by_every_relay_though_its_connection_was_cut(
+        self, client: Redis, redis_url: str
+    ) -> None:
+        async with Redis.from_url(redis_url) as elsewhere:
+            ringer = OutboxBell(elsewhere)
+            async with OutboxBell(client).heard() as one, OutboxBell(client).heard() as two:
+                for _ in range(2):
+                    await asyncio.gather(rung(ringer, one), rung(ringer, two))
+                    await client.client_kill_filter(_type="pubsub")
+            await ringer.close()
+
+    async def test_never_fails_and_never_waits(self) -> None:
+        nowhere: Redis = Redis(port=1, socket_connect_timeout=1)
+        bell = OutboxBell(nowhere)
+
+        for _ in range(3):
+            bell.ring()
+
+        await bell.close()
+        await nowhere.aclose()
+
+
+async def rung(ringer: OutboxBell, event: asyncio.Event) -> None:
+    """Ring until ``event`` was set anew: a ring before the line is up is nobody's."""
+    event.clear()
+    async with asyncio.timeout(20):
+        while not event.is_set():
+            ringer.ring()
+            await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ unit; what it may see and write is the scope's, held by the database.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Final
@@ -88,10 +88,16 @@ _PUBLISHED: Final = text("""
 
 
 class PostgresTransactions:
-    """Begins units on the connections of one engine."""
+    """Begins units on the connections of one engine.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Args:
+        engine: where they come from.
+        committed: is called when a unit that emitted events has committed; may not raise.
+    """
+
+    def __init__(self, engine: AsyncEngine, committed: Callable[[], None] | None = None) -> None:
         self._engine = engine
+        self._committed = committed
 
     def begin(self, scope: Scope) -> AbstractAsyncContextManager["PostgresUnit"]:
         return joined(self._begin, scope)
@@ -99,9 +105,12 @@ class PostgresTransactions:
     @asynccontextmanager
     async def _begin(self, scope: Scope) -> AsyncIterator["PostgresUnit"]:
         session = await Session.open(self._engine, scope)
+        unit = PostgresUnit(session)
         try:
-            yield PostgresUnit(session)
+            yield unit
             await session.commit()
+            if unit.has_emitted and self._committed is not None:
+                self._committed()
         finally:
             # Also when the task is being cancelled, the connection goes back rolled back.
             await asyncio.shield(session.close())
@@ -134,6 +143,7 @@ class PostgresUnit:
     """Satisfies every concept's narrow unit."""
 
     def __init__(self, session: Session) -> None:
+        self.has_emitted = False
         self._session = session
         self._fleet = PostgresFleet(session)
 
@@ -147,6 +157,7 @@ class PostgresUnit:
         return now if not_before is None else max(now, not_before)
 
     async def emit(self, event: Event) -> None:
+        self.has_emitted = True
         await self._session.change(
             _EMIT,
             {

@@ -1,6 +1,8 @@
 """The outbox as the relay reads it: what happened, in order, until it is handed on."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -26,6 +28,17 @@ class Outbox(Protocol):
 
     async def mark_published(self, ids: Sequence[int]) -> None:
         """Record that these were handed on; they are not returned again."""
+        ...
+
+
+class Bell(Protocol):
+    """Tells a relay that there may be new events, sooner than it would look for itself."""
+
+    def heard(self) -> AbstractAsyncContextManager[asyncio.Event]:
+        """Give an event of the loop that is set at each ring, until the block ends.
+
+        Rings may be lost, and several may be heard as one.
+        """
         ...
 
 
