@@ -137,6 +137,7 @@ class OneTimeToken:
     purpose: str  # "terminal", ...
     subject: str  # such as an allocation id
     binding: str = ""  # what else must match, such as the origin
+    session_id: SessionId | None = None  # where its owner was signed in
     expires_at: datetime
     used_at: datetime | None = None
 

@@ -78,6 +78,7 @@ class MintTerminalToken:
                 purpose=TERMINAL,
                 subject=allocation_id,
                 binding=origin,
+                session_id=actor.session_id,
                 expires_at=await unit.now() + LIFETIME,
             )
             await unit.one_time_tokens.add(minted)
