@@ -20,11 +20,12 @@ from gpucloud_core.nodes.model import NodeAccess
 from gpucloud_core.nodes.ports import NodeRefused, NodeUnreachable
 
 READ_BYTES_MAX: Final = 64 * 1024
-_WINDOW: Final = 128 * 1024
+_WINDOW: Final = 256 * 1024
 _PACKET: Final = 32 * 1024
 _OPEN_SECONDS: Final = 15.0
 _END_SECONDS: Final = 5.0
 _TERM: Final = "xterm-256color"
+_SILENCES: Final = 30  # five minutes: work in a shell is dearer than knowing soon that it is lost
 _SIDE_MAX: Final = 1000  # columns or rows
 
 
@@ -107,7 +108,7 @@ class SshShells:
         evidence = await ask(self._connections, access, wire.VERIFY, asked)
         if not evidence.running:
             raise NodeRefused("There is no running slice of this claim on the node.")
-        connection = await self._connections.dial(access)
+        connection = await self._connections.dial(access, silences=_SILENCES)
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 process = await connection.create_process(
