@@ -139,9 +139,13 @@ class InMemory(Provider):
         return cloud.fleet
 
 
-def memory_container(cloud: MemoryCloud) -> AsyncContainer:
+def memory_container(cloud: MemoryCloud, shells: Shells | None = None) -> AsyncContainer:
+    """Return everything over ``cloud``; ``shells`` stand in for those of its nodes."""
     context = {MemoryCloud: cloud, Settings: SETTINGS}
-    return make_async_container(InMemory(), *inside(), context=context)
+    others = Provider(scope=Scope.APP)
+    if shells is not None:
+        others.provide(lambda: shells, provides=Shells, override=True)
+    return make_async_container(InMemory(), *inside(), others, context=context)
 
 
 @cache
@@ -150,8 +154,8 @@ def _built() -> Litestar:
     return build(SETTINGS, make_async_container(InMemory(), *inside(), skip_validation=True))
 
 
-def memory_app(cloud: MemoryCloud) -> Litestar:
+def memory_app(cloud: MemoryCloud, shells: Shells | None = None) -> Litestar:
     """Return the whole web application over ``cloud``; one cloud at a time."""
     app = _built()
-    app.state.dishka_container = memory_container(cloud)
+    app.state.dishka_container = memory_container(cloud, shells)
     return app

@@ -44,7 +44,8 @@ from gpucloud_web.pages import PAGES
 from gpucloud_web.pages.rendered import Site
 from gpucloud_web.problems import HANDLERS
 from gpucloud_web.rendering import Assets, Renderer
-from gpucloud_web.terminal import terminal_socket
+from gpucloud_web.terminals.registry import Terminals
+from gpucloud_web.terminals.socket import terminal_socket
 
 HERE: Final = Path(__file__).parent
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -77,8 +78,9 @@ def build(settings: Settings, container: AsyncContainer) -> Litestar:
     """Return the application over ``container``."""
 
     @asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
         yield
+        await app.state.terminals.close()
         await container.close()
 
     app = Litestar(
@@ -117,6 +119,7 @@ def build(settings: Settings, container: AsyncContainer) -> Litestar:
         ),
     )
     app.state.public_url = settings.public_url
+    app.state.terminals = Terminals()
     app.state.site = Site(
         renderer=Renderer.of(Assets.read(), form_targets=form_targets(settings)),
         simulated=settings.simulated,

@@ -100,7 +100,7 @@ async def page_server() -> AsyncIterator[PageServer]:
     server = Server(memory_app(cloud), address="127.0.0.1", port=port, interface=Interfaces.ASGI)
     serving = asyncio.create_task(server.serve())
     try:
-        await _answers(port)
+        await answers(port)
         yield PageServer(
             url=f"http://127.0.0.1:{port}",
             cloud=cloud,
@@ -112,7 +112,7 @@ async def page_server() -> AsyncIterator[PageServer]:
         await serving
 
 
-async def _answers(port: int) -> None:
+async def answers(port: int) -> None:
     async with asyncio.timeout(START_SECONDS):
         while True:
             try:

@@ -1,0 +1,1 @@
+"""The browser's terminal: shells that outlive the sockets they are shown on."""

@@ -1,0 +1,155 @@
+"""Every shell that this web process holds: who may have one more, who may stay, and what is over.
+
+A shell lives in the process that opened it. All sockets of an allocation have one path, so a proxy
+in front of several processes that chooses by path (``docs/operations/terminals.md``) brings people
+back to their shell; where it does not, they are told so and can open a new one.
+"""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+
+from gpucloud_core.allocations.terminal import Holder, JudgeTerminals
+from gpucloud_core.allocations.terminal_life import (
+    STOPPING,
+    UNCHECKED,
+    Ended,
+    TerminalGone,
+    TerminalLimits,
+    TooManyTerminals,
+    overdue,
+    warning,
+)
+from gpucloud_core.kernel.ids import UserId
+from gpucloud_core.nodes.ports import ShellSession
+from gpucloud_web.terminals.held import HeldShell
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS: Final = 1.0
+JUDGE_EVERY: Final = 2
+UNCHECKED_SECONDS: Final = 60.0
+CLOSE_SECONDS: Final = 5.0
+
+
+class Terminals:
+    """The shells held here; belongs to one event loop while it holds any."""
+
+    def __init__(self, limits: TerminalLimits | None = None) -> None:
+        self.limits = limits or TerminalLimits()
+        self._held: dict[str, HeldShell] = {}
+        self._opening: Counter[UserId] = Counter()
+        self._watching: asyncio.Task[None] | None = None
+        self._judged_at = 0.0
+
+    def shells(self) -> tuple[HeldShell, ...]:
+        """Return every shell that is held, oldest first."""
+        return tuple(self._held.values())
+
+    @contextmanager
+    def place(self, holder: Holder) -> Iterator[None]:
+        """Keep a place for a shell that is being opened.
+
+        Raises:
+            TooManyTerminals: they have as many as one person may.
+        """
+        user = holder.user_id
+        open_ = sum(
+            1 for held in self._held.values() if held.ended is None and held.holder.user_id == user
+        )
+        if open_ + self._opening[user] >= self.limits.per_person:
+            raise TooManyTerminals(f"You have {open_} terminals open, as many as one may.")
+        self._opening[user] += 1
+        try:
+            yield
+        finally:
+            self._opening[user] -= 1
+            if not self._opening[user]:
+                del self._opening[user]
+
+    def hold(self, holder: Holder, shell: ShellSession, judge: JudgeTerminals) -> HeldShell:
+        """Hold a shell from now on."""
+        loop = asyncio.get_running_loop()
+        name = f"trm_{secrets.token_hex(16)}"
+        held = HeldShell(name=name, holder=holder, shell=shell, now=loop.time())
+        self._held[name] = held
+        if self._watching is None or self._watching.done():
+            self._judged_at = loop.time()
+            self._watching = asyncio.create_task(self._watch(judge))
+        return held
+
+    def find(self, name: str, holder: Holder) -> HeldShell:
+        """Return a shell that is held here for the same person and allocation.
+
+        Raises:
+            TerminalGone: there is none such.
+        """
+        held = self._held.get(name)
+        if held is None or (held.holder.user_id, held.holder.allocation_id) != (
+            holder.user_id,
+            holder.allocation_id,
+        ):
+            raise TerminalGone
+        held.holder = holder  # whoever signed in again goes on under the new sign-in
+        return held
+
+    async def let_go(self, held: HeldShell) -> None:
+        """Hang a shell up and forget it."""
+        self._held.pop(held.name, None)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await held.close()
+        except TimeoutError:
+            log.warning("terminal.hangs", session=held.name)
+
+    async def close(self) -> None:
+        """End every shell, saying why."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
+        held = list(self._held.values())
+        for each in held:
+            each.end(STOPPING)
+        await asyncio.gather(*(self.let_go(each) for each in held))
+
+    async def _watch(self, judge: JudgeTerminals) -> None:
+        clock = asyncio.get_running_loop().time
+        ticks = 0
+        while self._held:
+            await asyncio.sleep(TICK_SECONDS)
+            ticks += 1
+            over = dict(self._overdue(clock()))
+            if ticks % JUDGE_EVERY == 0:
+                over |= await self._judged(judge, clock())
+            for held, ended in over.items():
+                held.end(ended)
+            await asyncio.gather(*(self.let_go(held) for held in over))
+
+    def _overdue(self, now: float) -> Iterator[tuple[HeldShell, Ended]]:
+        """Give the shells whose time is over, and announce the end of those whose nearly is."""
+        for held in self._held.values():
+            if (ended := overdue(held.life, self.limits, now)) is not None:
+                yield held, ended
+            elif (warned := warning(held.life, self.limits, now)) is not None:
+                held.tell(warned.words, warned.seconds)
+            else:
+                held.tell("")
+
+    async def _judged(self, judge: JudgeTerminals, now: float) -> dict[HeldShell, Ended]:
+        """Return the shells whose holders may not stay."""
+        alive = [held for held in self._held.values() if held.ended is None]
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                verdicts = await judge([held.holder for held in alive])
+        except Exception as error:  # noqa: BLE001  a database away for a moment ends nobody's work
+            log.warning("terminal.unchecked", error=repr(error))
+            is_long = now - self._judged_at > UNCHECKED_SECONDS
+            return dict.fromkeys(alive, UNCHECKED) if is_long else {}
+        self._judged_at = now
+        return {held: verdicts[held.holder] for held in alive if held.holder in verdicts}
