@@ -5,8 +5,10 @@ The oracle shares no code with the product's tables: it enumerates every set of 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 from itertools import combinations
+from operator import mul, sub
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -14,11 +16,11 @@ from hypothesis import strategies as st
 from gpucloud_core.kernel.ids import NodeId, SkuId
 from gpucloud_core.nodes.model import LinkClass, NodeMode, Topology
 from gpucloud_core.placement.fleet_image import FleetImage
-from gpucloud_core.placement.model import NodeCapacity, Place, PlacementRequest
+from gpucloud_core.placement.model import Demand, DemandMix, NodeCapacity, Place, PlacementRequest
 from node_builders import HGX_H200, dgx1, fabric_tables, gpuallocator_vectors, pcie_tree
 
 POOL: Final = "eu-1/NVIDIA H200/container"
-MIX: Final = ((1, 60), (2, 15), (4, 15), (8, 10))
+MIX: Final[DemandMix] = (Demand(1, 60), Demand(2, 15), Demand(4, 15), Demand(8, 10))
 VCPUS: Final = 22
 MEMORY_MIB: Final = 224 * 1024
 
@@ -58,6 +60,13 @@ def a_request(gpu_count: int, **given: Any) -> PlacementRequest:
         "demand_mix": MIX,
     }
     return PlacementRequest(**{**facts, **given})
+
+
+SHARED_MIX: Final[DemandMix] = tuple(
+    demand._replace(vcpus=VCPUS * demand.gpu_count, memory_mib=MEMORY_MIB * demand.gpu_count)
+    for demand in MIX
+)
+"""The mix as a SKU has it: each GPU comes with a share."""
 
 
 def an_image(rows: Iterable[NodeCapacity]) -> FleetImage:
@@ -121,11 +130,26 @@ fleets: Final = st.lists(rows, max_size=4).map(numbered)
 small_fleets: Final = st.lists(rows, max_size=3).map(numbered)
 
 
-requests: Final = st.builds(
-    a_request,
+def _request(gpu_count: int, hunger: int, mix: DemandMix, systems: frozenset[str]) -> Any:
+    vcpus = VCPUS * gpu_count * hunger
+    return a_request(gpu_count, vcpus=vcpus, demand_mix=mix, systems=systems)
+
+
+requests: Final[st.SearchStrategy[PlacementRequest]] = st.builds(
+    _request,
     st.sampled_from([1, 1, 2, 2, 3, 4, 5, 8]),
-    demand_mix=st.sampled_from([MIX, ((2, 1), (4, 3)), ()]),
+    st.sampled_from([1, 1, 1, 3]),
+    st.sampled_from(
+        [
+            MIX,
+            SHARED_MIX,
+            (Demand(2, 1), Demand(4, 3, systems=frozenset({HGX_H200.system}))),
+            (),
+        ]
+    ),
+    st.sampled_from([frozenset(), frozenset(), frozenset({DGX1.system, TREE.system})]),
 )
+"""Requests of any size; now and then of more CPUs than their GPUs bring, or of certain systems."""
 
 
 # ---- the oracle ------------------------------------------------------------------------------
@@ -155,7 +179,8 @@ class Seen:
     node_id: NodeId
     mask: int
     quality: tuple[int, int, int]
-    loss: tuple[int, int]
+    loss: tuple[Fraction, int]
+    spoiled: tuple[int, ...]  # launches of each sort of the mix that could be had before
 
 
 def members(mask: int) -> tuple[int, ...]:
@@ -202,37 +227,85 @@ def _packed(system: str, mode: NodeMode, size: int, free: int, best_only: bool) 
     )
 
 
+def _most_share(row: NodeCapacity) -> tuple[int, int]:
+    """Return the most a node alike may have: the top of its bands of 4 vCPUs and 16 GiB."""
+    return row.free_vcpus // 4 * 4 + 3, row.free_memory_mib // 16384 * 16384 + 16383
+
+
+def usable(row: NodeCapacity, mix: DemandMix, free: int, vcpus: int, memory_mib: int) -> list[int]:
+    """Return how many launches of each sort of the mix a node could take."""
+    found = []
+    for demand in mix:
+        count = _packed(row.system, row.mode, demand.gpu_count, free, False)
+        if demand.systems and row.system not in demand.systems:
+            count = 0
+        if demand.vcpus:
+            count = min(count, vcpus // demand.vcpus)
+        if demand.memory_mib:
+            count = min(count, memory_mib // demand.memory_mib)
+        found.append(count)
+    return found
+
+
 @cache
-def worth(
-    system: str, mode: NodeMode, mix: tuple[tuple[int, int], ...], free: int
-) -> tuple[int, int]:
-    return (
-        sum(w * size * _packed(system, mode, size, free, False) for size, w in mix),
-        sum(w * size * _packed(system, mode, size, free, True) for size, w in mix),
-    )
+def fine(system: str, mode: NodeMode, mix: DemandMix, free: int) -> int:
+    return sum(w.weight * w.gpu_count * _packed(system, mode, w.gpu_count, free, True) for w in mix)
+
+
+def is_open(row: NodeCapacity) -> bool:
+    free = row.free_mask & row.approved_mask
+    return row.sellable and (row.shared or free == row.approved_mask)
+
+
+def supply(pool: str, mix: DemandMix, fleet: Sequence[NodeCapacity]) -> list[int]:
+    """Return how many launches of each sort the open nodes of the pool could take."""
+    rows = [row for row in fleet if row.pool == pool and is_open(row)]
+    counted = [
+        usable(row, mix, row.free_mask & row.approved_mask, *_most_share(row)) for row in rows
+    ]
+    return [sum(column) for column in zip(*counted, strict=True)] or [0] * len(mix)
+
+
+def price(demand: Demand, count: int) -> Fraction:
+    """Return what one spoiled launch costs: its share of what is left, rounded to a power of 2."""
+    power = 1
+    while power <= count:
+        power *= 2
+    return Fraction(demand.weight * demand.gpu_count, power)
 
 
 def all_places(request: PlacementRequest, fleet: Sequence[NodeCapacity]) -> list[Seen]:
     """Return every set of every node that the request could have, and what each costs."""
     found = []
+    mix = request.demand_mix
+    prices = list(map(price, mix, supply(request.pool, mix, fleet)))
     for row in fleet:
         free = row.free_mask & row.approved_mask
         has_share = row.free_vcpus >= request.vcpus and row.free_memory_mib >= request.memory_mib
-        is_open = row.sellable and (row.shared or free == row.approved_mask)
-        if row.pool != request.pool or not is_open or not has_share:
+        if row.pool != request.pool or not is_open(row) or not has_share:
             continue
         if request.whole_node and row.gpu_count != request.gpu_count:
             continue
-        before = worth(row.system, row.mode, request.demand_mix, free)
+        if request.systems and row.system not in request.systems:
+            continue
+        vcpus, memory = _most_share(row)
+        before = usable(row, mix, free, vcpus, memory), fine(row.system, row.mode, mix, free)
         for mask in allowed_sets(row.system, row.mode, request.gpu_count):
             if not mask & ~free:
-                after = worth(row.system, row.mode, request.demand_mix, free & ~mask)
-                loss = before[0] - after[0], before[1] - after[1]
-                found.append(Seen(row.node_id, mask, quality(row.system, mask), loss))
+                rest = free & ~mask
+                share = vcpus - request.vcpus, memory - request.memory_mib
+                spoiled = tuple(map(sub, before[0], usable(row, mix, rest, *share)))
+                loss = (
+                    sum(map(mul, prices, spoiled), start=Fraction(0)),
+                    before[1] - fine(row.system, row.mode, mix, rest),
+                )
+                found.append(Seen(row.node_id, mask, quality(row.system, mask), loss, spoiled))
     return found
 
 
-def best_of(seen: Iterable[Seen]) -> tuple[tuple[int, int, int], tuple[int, int], NodeId] | None:
+def best_of(
+    seen: Iterable[Seen],
+) -> tuple[tuple[int, int, int], tuple[Fraction, int], NodeId] | None:
     """Return the quality, loss and node of the place that should be chosen."""
     ranked = min(
         ((tuple(-part for part in one.quality), one.loss, one.node_id) for one in seen),

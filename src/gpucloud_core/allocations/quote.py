@@ -30,7 +30,7 @@ from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.placement.claim import preview
 from gpucloud_core.placement.fleet_view import FleetView
-from gpucloud_core.placement.model import PlacementRequest, Refusal
+from gpucloud_core.placement.model import Demand, PlacementRequest, Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,15 @@ def placement_request(sku: Sku, request: LaunchRequest) -> PlacementRequest:
         count=request.count,
         spread=request.spread,
         together=request.together,
-        demand_mix=sku.demand_mix,
+        demand_mix=tuple(
+            Demand(
+                gpu_count=size,
+                weight=weight,
+                vcpus=sku.vcpus_per_gpu * size,
+                memory_mib=sku.memory_mib_per_gpu * size,
+            )
+            for size, weight in sku.demand_mix
+        ),
     )
 
 

@@ -8,11 +8,14 @@ each on the image that the earlier ones left; nothing is changed for good.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from gpucloud_core.kernel.ids import NodeId
-from gpucloud_core.placement.fleet_image import Ask, FleetImage, Ranked
+from gpucloud_core.placement.fleet_image import FleetImage
+from gpucloud_core.placement.future import Supply
 from gpucloud_core.placement.model import Place, Placement, PlacementRequest, Refusal, Spread
+from gpucloud_core.placement.orders import Ask, Bucket, Ranked
 from gpucloud_core.placement.refuse import refuse
 
 HOW_MANY_MAX: Final = 64
@@ -77,51 +80,54 @@ def _one(request: PlacementRequest, image: FleetImage) -> Chosen | None:
     pool = image.pools.get(request.pool)
     if pool is None:
         return None
-    order = image.order(pool, Ask.of(request))
-    ranked, filled = order.ranked, order.filled
-    while filled:  # from the best kinds that have a node to the worst
-        peers = order.peers[(filled & -filled).bit_length() - 1]
-        best: tuple[NodeId, Ranked] | None = None
-        equals = filled & peers
-        while equals:
-            lowest_bit = equals & -equals
-            equals ^= lowest_bit
-            entry = ranked[lowest_bit.bit_length() - 1]
-            node_id = entry.bucket.first if entry.is_sure else _first(entry, order.ask, image)
-            if node_id is not None and (best is None or node_id < best[0]):
-                best = node_id, entry
-        if best is not None:
-            return _chosen(best[0], best[1], image, order.candidates)
-        filled &= ~peers
-    return None
+    order = pool.order(Ask.of(request))
+    best: tuple[NodeId, Ranked] | None = None
+    goodness: tuple[int, ...] = ()
+    for ranked in order.ranked:  # from the best kinds that have a node to the worst
+        if best is not None and ranked.goodness != goodness:
+            break
+        entry = ranked.entry
+        node_id = entry.bucket.first if entry.is_sure else _first(entry.bucket, order.ask, image)
+        if node_id is not None and (best is None or node_id < best[0]):
+            best, goodness = (node_id, ranked), ranked.goodness
+    if best is None:
+        return None
+    return _chosen(best[0], best[1], image, order.candidates(), order.supply)
 
 
 def _near(request: PlacementRequest, image: FleetImage, near: Sequence[NodeId]) -> Chosen | None:
     """Return the best place on a node that the batch holds already, or None."""
-    ask, best = Ask.of(request), None
+    pool = image.pools.get(request.pool)
+    if pool is None:
+        return None
+    order = pool.order(Ask.of(request))
+    best: tuple[tuple[int, ...], NodeId, Ranked] | None = None
     for node_id in dict.fromkeys(near):
         bucket = image.bucket_of(node_id)
-        entry = None if bucket is None else image.rank(bucket, ask)
-        if entry is not None and image.has_share(node_id, ask):
-            key = (*(-part for part in entry.quality), entry.loss, node_id)
-            if best is None or key < best[0]:
-                best = key, node_id, entry
-    return None if best is None else _chosen(best[1], best[2], image, len(set(near)))
+        ranked = None if bucket is None else order.rated(bucket)
+        if ranked is not None and image.has_share(node_id, order.ask):
+            found = ranked.goodness, node_id, ranked
+            best = found if best is None else min(best, found, key=itemgetter(0, 1))
+    if best is None:
+        return None
+    return _chosen(best[1], best[2], image, len(set(near)), order.supply)
 
 
-def _first(entry: Ranked, ask: Ask, image: FleetImage) -> NodeId | None:
+def _first(bucket: Bucket, ask: Ask, image: FleetImage) -> NodeId | None:
     """Return the lowest node of the kind that has the CPUs and the memory, if one has."""
-    if image.has_share(entry.bucket.first, ask):
-        return entry.bucket.first
-    fitting = (node_id for node_id in entry.bucket.nodes if image.has_share(node_id, ask))
+    if image.has_share(bucket.first, ask):
+        return bucket.first
+    fitting = (node_id for node_id in bucket.nodes if image.has_share(node_id, ask))
     return min(fitting, default=None)
 
 
-def _chosen(node_id: NodeId, entry: Ranked, image: FleetImage, candidates: int) -> Chosen:
+def _chosen(
+    node_id: NodeId, ranked: Ranked, image: FleetImage, candidates: int, supply: Supply
+) -> Chosen:
     row = image.row(node_id)
-    mask = entry.sets.realise(entry.chosen, row.free_mask & row.approved_mask)
+    mask = ranked.entry.sets.realise(ranked.chosen, row.free_mask & row.approved_mask)
     place = Place(node_id=node_id, mask=mask, node_version=row.version)
-    return Chosen(place, {"candidates": candidates, **entry.scores})
+    return Chosen(place, {"candidates": candidates, **ranked.scores, **supply.left()})
 
 
 def _placement(found: Sequence[Chosen]) -> Placement:

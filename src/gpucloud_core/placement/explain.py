@@ -28,8 +28,8 @@ def explain_placement(explanation: Mapping[str, int], *, gpu_count: int) -> tupl
     if gpu_count > 1 and (worst := explanation.get("worst_link")):
         domains = explanation.get("numa_domains", 0)
         said.append(f"Its GPUs reach each other {_link(worst)}{_domains(domains)}.")
-    if (loss := explanation.get("loss")) is not None:
-        said.append(_loss(loss, gpu_count, explanation.get("mix_weight", 0)))
+    if room := _room(explanation):
+        said.append(room)
     said.append("Among equals, the node with the lowest id was taken.")
     return tuple(said)
 
@@ -59,12 +59,21 @@ def _domains(count: int) -> str:
     return f", across {count} NUMA domains" if count else ""
 
 
-def _loss(loss: int, gpu_count: int, mix_weight: int) -> str:
-    if not mix_weight:
+def _room(explanation: Mapping[str, int]) -> str:
+    """Return what the choice took of what launches to come could have, the largest first."""
+    prefix = "spoils_"
+    sizes = [int(name.removeprefix(prefix)) for name in explanation if name.startswith(prefix)]
+    taken = [
+        f"{explanation[f'{prefix}{size}']} of {explanation.get(f'fits_{size}', 0)} "
+        f"for {'1 GPU' if size == 1 else f'{size} GPUs'}"
+        for size in sorted(sizes, reverse=True)
+    ]
+    if taken:
+        said = f"{', '.join(taken[:-1])} and {taken[-1]}" if taken[1:] else taken[0]
+        return (
+            "Of the places that good, it spoils the least of what is scarce: "
+            f"of all places, {said}."
+        )
+    if "loss" in explanation or any(name.startswith("fits_") for name in explanation):
         return "Of the places that good, it spoils the fewest launches to come."
-    tenths = loss * 10 // mix_weight
-    spare = f"{tenths // 10}.{tenths % 10}"
-    return (
-        f"Of the places that good, it costs launches to come the least: {spare} GPUs of what "
-        f"they could use, {gpu_count} of them its own."
-    )
+    return ""

@@ -1,66 +1,158 @@
 """What taking a set costs the launches to come.
 
-The worth of a node's free set is what a demand mix could still use of it: for each size, its
-weight times the GPUs in the largest number of disjoint feasible sets of that size. Taking a set
-loses worth; the placement that loses least keeps whole nodes, fours and twos alive. Summed over
-sizes this is the fragmentation gradient of FGD (Weng et al., USENIX ATC'23) on whole GPUs, with
-fabric partitions in place of counts. A second figure counts only sets of the best quality that
-the class has, so that a container takes a lone GPU before it splits a NUMA domain.
+For each sort of launch in a demand mix it is counted how many could still be had, on a node and in
+the whole pool. Taking a set on a node spoils some of them; what a spoiled launch costs is its GPUs
+times its weight, divided by how many of its sort the pool has left. The placement that costs least
+therefore spends what there is plenty of and spares what is scarce: whole nodes, nodes with many
+CPUs to a GPU, classes that some launches cannot do without. Summed up, it is the gradient of the
+weighted logarithms of what is left, so no sort of launch is ever sold out for another's sake.
 
-Both figures are one integer, compared in that order: no float, no rounding, no order of summing.
+On one node alone this is the gradient of FGD (Weng et al., USENIX ATC'23) on whole GPUs, with
+fabric partitions in place of counts; the price by scarcity in the pool is what FGD lacks.
+
+A second figure counts only sets of the best quality that the class has, so that a container takes
+a lone GPU before it splits a NUMA domain. Both figures are integers, compared in that order: no
+float, no rounding, no order of summing.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
+from gpucloud_core.placement.model import Demand, DemandMix
 from gpucloud_core.placement.sets import FeasibleSets
 
-DemandMix = tuple[tuple[int, int], ...]
-"""(size, weight) pairs; weights are relative."""
+Usable = tuple[int, ...]
+"""How many launches of each sort of a mix could be had, one sort at a time."""
 
-LOSS_UNIT: Final = 1 << 32
-"""One weighted GPU of the first figure; it outweighs any sum of the second."""
+Prices = tuple[int, ...]
+"""What a spoiled launch of each sort of a mix costs."""
+
+Loss = tuple[int, int]
+"""What a choice costs: by price, then in sets of the best quality."""
+
+_PRICE_SHIFT: Final = 40  # more than any count of launches has bits
+
+
+class Share(NamedTuple):
+    """What goes with GPUs."""
+
+    vcpus: int
+    memory_mib: int
+
+
+class Option(NamedTuple):
+    """A set that may be taken, and what can then no longer be had."""
+
+    chosen: int  # canonical
+    spoiled: tuple[tuple[int, int], ...]  # position in the mix, launches; the others lose none
+    fine: int  # weighted GPUs in sets of the best quality
+
+    def loss(self, prices: Prices) -> Loss:
+        return sum(prices[sort] * launches for sort, launches in self.spoiled), self.fine
+
+
+class Supply:
+    """How many launches of each sort of a mix the nodes of one pool could take.
+
+    A price halves each time the supply doubles. Powers of two keep it from changing with every
+    launch; finer steps were measured and place no better.
+    """
+
+    __slots__ = ("_is_plain", "_levels", "_mix", "_names", "_prices", "counts")
+
+    def __init__(self, mix: DemandMix) -> None:
+        self._mix = mix
+        self._names = [f"fits_{demand.gpu_count}" for demand in mix]
+        self._is_plain = len(set(self._names)) == len(mix)  # one sort of each size
+        self.counts = [0] * len(mix)
+        self._levels: list[int] = []
+        self._prices: Prices = ()
+
+    def add(self, usable: Usable, nodes: int) -> None:
+        """Count ``nodes`` more nodes that could take this many launches each."""
+        counts = self.counts
+        for sort, launches in enumerate(usable):
+            counts[sort] += launches * nodes
+
+    def prices(self) -> Prices:
+        levels = [count.bit_length() for count in self.counts]
+        if levels != self._levels:
+            self._levels = levels
+            self._prices = tuple(
+                (demand.weight * demand.gpu_count << _PRICE_SHIFT) >> level
+                for demand, level in zip(self._mix, levels, strict=True)
+            )
+        return self._prices
+
+    def left(self) -> dict[str, int]:
+        """Return how many launches of each size there is room for, as an explanation keeps it."""
+        if self._is_plain:
+            return dict(zip(self._names, self.counts, strict=True))
+        left: dict[str, int] = {}
+        for name, count in zip(self._names, self.counts, strict=True):
+            left[name] = max(left.get(name, 0), count)
+        return left
 
 
 class Future:
-    """The worth of free sets of one topology class, in one mode, under one demand mix."""
+    """What a mix could use of free sets of one topology class, in one mode."""
 
-    def __init__(self, sets: FeasibleSets, mix: DemandMix) -> None:
+    def __init__(self, sets: FeasibleSets, mix: DemandMix, system: str) -> None:
         self._sets = sets
-        self._mix = tuple((size, weight) for size, weight in mix if weight > 0 and size > 0)
-        self._worth: dict[int, int] = {}
+        self._mix = mix
+        self._may = [not demand.systems or system in demand.systems for demand in mix]
         self._packed: dict[tuple[int, int, bool], int] = {}
-        self._families = {size: _by_lowest(sets, size) for size, _ in self._mix}
-        self._choices: dict[tuple[int, int], tuple[int, int] | None] = {}
+        self._families = {demand.gpu_count: _by_lowest(sets, demand.gpu_count) for demand in mix}
 
-    def worth(self, free: int) -> int:
-        """Return what the mix could use of ``free``, a canonical set."""
-        known = self._worth.get(free)
-        if known is None:
-            known = 0
-            for size, weight in self._mix:
-                usable = self._pack(free, size, best_only=False)
-                known += weight * size * usable * LOSS_UNIT
-                known += weight * size * self._pack(free, size, best_only=True)
-            self._worth[free] = known
-        return known
+    def usable(self, free: int, share: Share) -> Usable:
+        """Return how many launches of each sort fit in ``free``, canonical, with that share."""
+        return tuple(
+            [
+                self._fitting(free, demand, share) if may else 0
+                for demand, may in zip(self._mix, self._may, strict=True)
+            ]
+        )
 
-    def loss(self, free: int, chosen: int) -> int:
-        """Return the worth that goes when ``chosen`` is taken of ``free``. Never negative."""
-        canonical = self._sets.canonical
-        return self.worth(canonical(free)) - self.worth(canonical(free & ~chosen))
+    def fine(self, free: int) -> int:
+        """Return the weighted GPUs that could be sold in sets of the best quality."""
+        return sum(
+            demand.weight * demand.gpu_count * self._pack(free, demand.gpu_count, best_only=True)
+            for demand in self._mix
+        )
 
-    def cheapest(self, free: int, size: int) -> tuple[int, int] | None:
-        """Return (loss, set) of the best-quality set of ``size`` in ``free`` that loses least.
+    def options(self, free: int, size: int, *, has: Share, takes: Share) -> tuple[Option, ...]:
+        """Return the best-quality sets of ``size`` in ``free`` with what each spoils.
 
-        ``free`` and the set are canonical. Ties go to the lower mask. None means none fits.
+        ``free`` is canonical. Of sets that spoil the same, the lowest is kept. Empty: none fits.
         """
-        key = free, size
-        if key not in self._choices:
-            best = self._sets.best(free, size)
-            choices = [] if best is None else [(self.loss(free, mask), mask) for mask in best[1]]
-            self._choices[key] = min(choices, default=None)
-        return self._choices[key]
+        best = self._sets.best(free, size)
+        if best is None:
+            return ()
+        left = Share(has.vcpus - takes.vcpus, has.memory_mib - takes.memory_mib)
+        before, fine = self.usable(free, has), self.fine(free)
+        found: dict[tuple[tuple[tuple[int, int], ...], int], int] = {}
+        for mask in best[1]:
+            rest = self._sets.canonical(free & ~mask)
+            after = self.usable(rest, left)
+            spoiled = tuple(
+                [
+                    (sort, was - is_now)
+                    for sort, (was, is_now) in enumerate(zip(before, after, strict=True))
+                    if was != is_now
+                ]
+            )
+            key = spoiled, fine - self.fine(rest)
+            found[key] = min(found.get(key, mask), mask)
+        return tuple(Option(mask, *key) for key, mask in found.items())
+
+    def _fitting(self, free: int, demand: Demand, share: Share) -> int:
+        count = self._pack(free, demand.gpu_count, best_only=False)
+        if demand.vcpus:
+            count = min(count, share.vcpus // demand.vcpus)
+        if demand.memory_mib:
+            count = min(count, share.memory_mib // demand.memory_mib)
+        return count
 
     def _pack(self, free: int, size: int, *, best_only: bool) -> int:
         """Return how many disjoint sets of ``size`` fit in ``free``, exactly."""
@@ -84,9 +176,9 @@ class Future:
 
 
 @lru_cache(maxsize=1024)
-def future_of(sets: FeasibleSets, mix: DemandMix) -> Future:
+def future_of(sets: FeasibleSets, mix: DemandMix, system: str = "") -> Future:
     """Return the one ``Future`` of these sets under this mix, with all it has worked out."""
-    return Future(sets, mix)
+    return Future(sets, mix, system)
 
 
 _Family = dict[int, tuple[int, ...]] | None
@@ -106,7 +198,7 @@ def _by_lowest(sets: FeasibleSets, size: int) -> tuple[_Family, _Family]:
     return every, _grouped(best)
 
 
-def _grouped(masks: list[int]) -> dict[int, tuple[int, ...]]:
+def _grouped(masks: Sequence[int]) -> dict[int, tuple[int, ...]]:
     grouped: dict[int, list[int]] = {}
     for mask in masks:
         grouped.setdefault(mask & -mask, []).append(mask)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId, SkuId, TenantId
 from gpucloud_core.nodes.model import NodeMode
@@ -39,6 +40,19 @@ class NodeCapacity:
     version: int = 0
 
 
+class Demand(NamedTuple):
+    """One sort of launch to come: how often, beside the others, and what each takes."""
+
+    gpu_count: int
+    weight: int
+    vcpus: int = 0
+    memory_mib: int = 0
+    systems: frozenset[str] = frozenset()  # topology classes that will do; any, if empty
+
+
+DemandMix = tuple[Demand, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementRequest:
     """``count`` slices of ``gpu_count`` GPUs each."""
@@ -52,7 +66,8 @@ class PlacementRequest:
     count: int = 1
     spread: Spread = Spread.ANY
     together: bool = False
-    demand_mix: tuple[tuple[int, int], ...] = ()
+    systems: frozenset[str] = frozenset()  # topology classes that will do; any, if empty
+    demand_mix: DemandMix = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gpucloud_core.placement.fleet_image import Ask, Bucket, FleetImage, Pool
+from gpucloud_core.placement.fleet_image import FleetImage
 from gpucloud_core.placement.model import (
     PlacementRequest,
     Reason,
     Refusal,
     RefusalCode,
 )
+from gpucloud_core.placement.orders import Ask, Bucket, Pool
 
 HowMany = Callable[[PlacementRequest, FleetImage], int]
 
@@ -68,7 +69,9 @@ def refuse(
 
 def _room(bucket: Bucket, request: PlacementRequest, image: FleetImage) -> _Room:
     sets, size, free = bucket.sets, request.gpu_count, bucket.kind.free
-    if sets is None:  # not learned yet: nothing is known but the number of its GPUs
+    if request.systems and bucket.kind.system not in request.systems:
+        can_ever = has_set = False
+    elif sets is None:  # not learned yet: nothing is known but the number of its GPUs
         can_ever, has_set = True, free.bit_count() >= size
     elif request.whole_node:
         can_ever, has_set = sets.gpu_count == size, free == sets.all_mask
@@ -166,7 +169,9 @@ def _nearest(request: PlacementRequest, image: FleetImage, how_many: HowMany, fi
         return f"{fits_now} of {request.count} fit now."
     if request.whole_node:
         return ""
-    offered = {size for size, _ in request.demand_mix} or set(range(1, request.gpu_count))
+    offered = {demand.gpu_count for demand in request.demand_mix} or set(
+        range(1, request.gpu_count)
+    )
     for size in sorted(offered, reverse=True):
         if size < request.gpu_count:
             smaller = replace(

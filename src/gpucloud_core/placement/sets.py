@@ -204,8 +204,7 @@ class FeasibleSets:
                 lowest = mask_of(first[:held])
                 yield from (lowest | more for more in fill(rest, left - held))
 
-        if size > 0:
-            yield from fill(self._twins, size)
+        yield from fill(self._twins, size)
 
     def _find_twins(self) -> tuple[tuple[int, ...], ...]:
         """Group the GPUs that can be swapped without changing any link, domain or feasible set.

@@ -3,7 +3,7 @@ from hypothesis import given
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.placement.choose import choose, scores_of
 from gpucloud_core.placement.explain import explain_placement
-from gpucloud_core.placement.model import NodeCapacity, Placement, PlacementRequest
+from gpucloud_core.placement.model import Demand, NodeCapacity, Placement, PlacementRequest
 from placement_builders import DGX1, TREE, a_request, a_row, an_image, fleets, requests
 
 
@@ -15,12 +15,12 @@ def told(request: PlacementRequest, *fleet: NodeCapacity) -> list[str]:
 
 class TestExplainPlacement:
     def test_tells_the_steps_of_the_decision(self) -> None:
-        assert told(a_request(4, demand_mix=((4, 1), (8, 1))), a_row(0), a_row(1)) == [
+        assert told(a_request(4, demand_mix=(Demand(4, 1), Demand(8, 1))), a_row(0), a_row(1)) == [
             "2 nodes could take it.",
             "Its GPUs reach each other over 18 fabric links at least, in one NUMA domain.",
             (
-                "Of the places that good, it costs launches to come the least: 6.0 GPUs of what "
-                "they could use, 4 of them its own."
+                "Of the places that good, it spoils the least of what is scarce: of all places, "
+                "1 of 2 for 8 GPUs and 1 of 4 for 4 GPUs."
             ),
             "Among equals, the node with the lowest id was taken.",
         ]
@@ -51,6 +51,11 @@ class TestExplainPlacement:
             "Among equals, the node with the lowest id was taken.",
         )
         assert len(explain_placement({"loss": 3}, gpu_count=2)) == 2
+
+    def test_says_so_where_no_usual_launch_loses_a_place(self) -> None:
+        (_, said, _) = told(a_request(1, demand_mix=(Demand(8, 1),)), a_row(0, free_mask=0b1))
+
+        assert said == "Of the places that good, it spoils the fewest launches to come."
 
     def test_tells_partitions_apart_from_nothing(self) -> None:
         assert told(a_request(2), a_row(0, mode=NodeMode.VM))[1].startswith("Its GPUs reach")

@@ -4,6 +4,8 @@ Seen to fail when nodes that are shut were counted as free, and when a reason wa
 after no other had been found.
 """
 
+from dataclasses import replace
+
 from hypothesis import given
 
 from gpucloud_core.nodes.model import NodeMode
@@ -44,7 +46,12 @@ def what_holds(request: PlacementRequest, fleet: list[NodeCapacity]) -> set[Refu
     if not fleet:
         return {RefusalCode.NONE_IN_REGION}
     size = request.gpu_count
-    able = [row for row in fleet if allowed_sets(row.system, row.mode, size)]
+    able = [
+        row
+        for row in fleet
+        if allowed_sets(row.system, row.mode, size)
+        and (not request.systems or row.system in request.systems)
+    ]
     if not able:
         return {RefusalCode.COUNT_NOT_ALLOWED}
     free = {row.node_id: row.free_mask & row.approved_mask for row in able}
@@ -94,9 +101,17 @@ class TestRefusal:
             return
         nearest = refusal_of(request, *fleet).nearest
         smaller = {
-            size: how_many(a_request(size, demand_mix=request.demand_mix), an_image(fleet))
+            size: how_many(
+                replace(
+                    request,
+                    gpu_count=size,
+                    vcpus=request.vcpus * size // request.gpu_count,
+                    memory_mib=request.memory_mib * size // request.gpu_count,
+                ),
+                an_image(fleet),
+            )
             for size in range(1, request.gpu_count)
-            if not request.demand_mix or size in {of for of, _ in request.demand_mix}
+            if not request.demand_mix or size in {of.gpu_count for of in request.demand_mix}
         }
         fitting = [size for size, times in smaller.items() if times]
 
