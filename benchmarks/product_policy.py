@@ -14,7 +14,7 @@ from openb import Curve, Node, Pod, Workload
 
 from gpucloud_core.kernel.ids import NodeId, SkuId
 from gpucloud_core.nodes.model import Gpu, LinkClass, NodeMode, Topology
-from gpucloud_core.nodes.systems import uniform
+from gpucloud_core.nodes.system import uniform
 from gpucloud_core.placement.choose import choose
 from gpucloud_core.placement.fleet_image import FleetImage
 from gpucloud_core.placement.model import (

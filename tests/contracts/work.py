@@ -154,7 +154,7 @@ class DueContract(StoreContract):
 
         async def usual() -> int | None:
             async with transactions.begin(home.scope) as unit:
-                return await unit.tasks.usual_seconds(kind, "boot")
+                return (await unit.tasks.usual_seconds(kind, ["boot", "never"])).get("boot")
 
         for seconds in (30, 10, 40, 19.2):
             await took(seconds)

@@ -37,7 +37,7 @@ class MemoryFleet:
             mark=str(stamps.latest), rows=tuple(sorted(changed, key=lambda row: row.node_id))
         )
 
-    async def take(self, claim: Claim) -> bool:
+    async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:
         capacity = self._capacity.rows.get(claim.node_id)
         if capacity is None or not _fits(capacity, claim):
             return False

@@ -1,7 +1,7 @@
 """Rows of one kind in memory, as one unit may see them, and the kinds that can do more."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -279,8 +279,13 @@ class MemoryTasks(MemoryRows[Task]):
         )
         return [row.id for row in _oldest(found, lambda row: row.due_at, limit)]
 
-    async def usual_seconds(self, kind: str, step: str) -> int | None:
-        return usual(list(self.database.step_seconds.get((kind, step), {}).values()))
+    async def usual_seconds(self, kind: str, steps: Sequence[str]) -> Mapping[str, int]:
+        known = self.database.step_seconds
+        return {
+            step: seconds
+            for step in steps
+            if (seconds := usual(list(known.get((kind, step), {}).values()))) is not None
+        }
 
     def _note_seconds(self, task: Task) -> None:
         """Keep the seconds of each completed step of a finished task, once, in their order."""

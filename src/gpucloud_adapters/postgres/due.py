@@ -4,7 +4,7 @@ Rows that have come due are found by an index made for it. Where a worker acts o
 is given, they come locked, and rows that another worker holds are skipped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
-from gpucloud_adapters.stored.steps import LATEST, completed_seconds, usual
+from gpucloud_adapters.stored.steps import ENOUGH, LATEST, completed_seconds
 from gpucloud_core.access.model import OneTimeToken
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.ports import MAY_EXPIRE
@@ -172,9 +172,13 @@ _KEEP: Final = TASKS.put.add_cte(
     .from_select(list(kinds.TASK_EVENTS.fields), select(*_lines.c))
     .cte("told")
 )
-_LATEST_SECONDS: Final = text("""
-    SELECT seconds FROM step_durations WHERE kind = :kind AND step = :step
-    ORDER BY finished_at DESC LIMIT :latest
+_USUAL_SECONDS: Final = text("""
+    SELECT wanted.step, percentile_disc(0.5) WITHIN GROUP (ORDER BY latest.seconds)
+    FROM unnest(CAST(:steps AS text[])) AS wanted (step), LATERAL (
+        SELECT seconds FROM step_durations AS d
+        WHERE d.kind = :kind AND d.step = wanted.step ORDER BY d.finished_at DESC LIMIT :latest
+    ) AS latest
+    GROUP BY wanted.step HAVING count(*) >= :enough
 """)
 
 
@@ -203,11 +207,9 @@ class PostgresTasks(PostgresRows[Task]):
         found = await self.session.rows(_TASKS_DUE, {"now": now, "row_limit": limit})
         return [TaskId(row[0]) for row in found]
 
-    async def usual_seconds(self, kind: str, step: str) -> int | None:
-        found = await self.session.rows(
-            _LATEST_SECONDS, {"kind": kind, "step": step, "latest": LATEST}
-        )
-        return usual([row[0] for row in reversed(found)])
+    async def usual_seconds(self, kind: str, steps: Sequence[str]) -> Mapping[str, int]:
+        given = {"kind": kind, "steps": list(steps), "latest": LATEST, "enough": ENOUGH}
+        return {row[0]: row[1] for row in await self.session.rows(_USUAL_SECONDS, given)}
 
     async def _note_seconds(self, task: Task) -> None:
         """Keep the seconds of each completed step of a finished task, once."""

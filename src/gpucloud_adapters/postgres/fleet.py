@@ -9,10 +9,20 @@ race.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Text, bindparam, literal_column, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
-from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
@@ -42,9 +52,30 @@ _CHANGES: Final = (
     )
     .order_by(_table.c.node_id)
 )
-_TAKE: Final = text("""
-    SELECT take_slots(:node, :mask, :whole, :vcpus, :memory_mib, :at, :may_wait)
-""")
+# One statement: the slots are taken, and only where they are, the claim is written.
+_TAKE: Final = (
+    insert(CLAIMS.mapping.table)
+    .from_select(
+        list(kinds.CLAIMS.fields),
+        select(
+            *(
+                bindparam(name, type_=CLAIMS.columns[name].type).label(name)
+                for name in kinds.CLAIMS.fields
+            )
+        ).where(
+            func.take_slots(
+                bindparam("node_id", type_=Text),
+                bindparam("mask", type_=BigInteger),
+                bindparam("whole_node", type_=Boolean),
+                bindparam("vcpus", type_=BigInteger),
+                bindparam("memory_mib", type_=BigInteger),
+                bindparam("claimed_at", type_=DateTime(timezone=True)),
+                bindparam("may_wait", type_=Boolean),
+            )
+        ),
+    )
+    .returning(CLAIMS.columns.id)
+)
 _MOVE: Final = text("SELECT move_slots(:claim, :state, :reason)")
 _GIVE_BACK: Final = text("SELECT give_back_slots(:claim, :at)")
 _LOWEST: Final = (
@@ -70,7 +101,6 @@ class PostgresFleet:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._claims = PostgresRows(session, CLAIMS)
         self._highest_gate = ""
 
     async def changes(self, since: str | None) -> FleetChanges:
@@ -80,22 +110,12 @@ class PostgresFleet:
             rows=tuple(_capacity(row[1:]) for row in found if row[1] is not None),
         )
 
-    async def take(self, claim: Claim) -> bool:
-        taken = await self._session.value(
-            _TAKE,
-            {
-                "node": claim.node_id,
-                "mask": claim.mask,
-                "whole": claim.whole_node,
-                "vcpus": claim.vcpus,
-                "memory_mib": claim.memory_mib,
-                "at": claim.claimed_at,
-                "may_wait": claim.node_id > self._highest_gate,
-            },
-        )
+    async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:
+        values = CLAIMS.mapping.encode(claim)
+        may_wait = may_wait and claim.node_id > self._highest_gate
+        taken = await self._session.value(_TAKE, {**values, "may_wait": may_wait})
         if taken:
             self._note_gate(claim.node_id)
-            await self._claims.add(claim)
         return bool(taken)
 
     async def set_slots(self, claim: Claim, state: str, reason: str = "") -> None:

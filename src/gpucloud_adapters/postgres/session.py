@@ -110,9 +110,14 @@ class Session:
         return None if row is None else row[0]
 
     async def change(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> int:
-        """Run a statement that returns nothing; return how many rows it changed."""
+        """Run a statement that returns nothing; return how many rows it changed.
+
+        Several sets of parameters go to the database together.
+        """
         try:
             return (await self._connection.execute(statement, parameters)).rowcount
         except (SQLAlchemyError, OSError) as error:

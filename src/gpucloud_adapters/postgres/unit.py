@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -108,6 +108,7 @@ class PostgresTransactions:
         unit = PostgresUnit(session)
         try:
             yield unit
+            await unit.write_ahead()
             await session.commit()
             if unit.has_emitted and self._committed is not None:
                 self._committed()
@@ -146,11 +147,23 @@ class PostgresUnit:
         self.has_emitted = False
         self._session = session
         self._fleet = PostgresFleet(session)
+        self._events: list[dict[str, Any]] = []
+        self._facts: list[dict[str, Any]] = []
+
+    async def write_ahead(self) -> None:
+        """Write the events and the audit rows, which wait for the end to go together."""
+        for statement, rows in ((_EMIT, self._events), (_RECORD, self._facts)):
+            if rows:
+                await self._session.change(statement, list(rows))
+                rows.clear()
 
     @asynccontextmanager
     async def within(self, scope: Scope) -> AsyncIterator["PostgresUnit"]:
+        await self.write_ahead()  # what follows comes after it
         async with self._session.within(scope):
-            yield PostgresUnit(self._session)
+            unit = PostgresUnit(self._session)
+            yield unit
+            await unit.write_ahead()
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:
         now = self._session.now()
@@ -158,21 +171,20 @@ class PostgresUnit:
 
     async def emit(self, event: Event) -> None:
         self.has_emitted = True
-        await self._session.change(
-            _EMIT,
+        self._events.append(
             {
                 "kind": event.kind,
                 "subject": event.subject,
                 "tenant_id": event.tenant_id,
                 "payload": event.payload,
-            },
+            }
         )
 
     async def audit(self, fact: AuditFact) -> None:
         now = self._session.now()
         number = uuid7(microseconds_between(EPOCH, now) // 1000, os.urandom(10))
         row = audit_row(entity_id("aud", number), now, fact)
-        await self._session.change(_RECORD, AUDIT_ROWS.mapping.encode(row))
+        self._facts.append(AUDIT_ROWS.mapping.encode(row))
 
     @property
     def outbox(self) -> PostgresOutbox:

@@ -175,12 +175,32 @@ async def queue(
     data: Mapping[str, Json] | None = None,
 ) -> Task:
     """Write a task for ``allocation`` and the event that wakes a worker."""
-    usual = {
-        plan.key: seconds
-        for plan in saga.steps
-        if (seconds := await unit.tasks.usual_seconds(saga.kind, plan.key)) is not None
-    }
-    task = Task(
+    task = await new_task(
+        unit, ids, allocation, saga, now, task_id=task_id, parent_id=parent_id, data=data
+    )
+    await enqueue(unit, task)
+    return task
+
+
+async def enqueue(unit: WorkUnit, task: Task) -> None:
+    await unit.tasks.add(task)
+    await unit.emit(Event(kind="task.queued", subject=task.id, tenant_id=task.tenant_id))
+
+
+async def new_task(
+    unit: WorkUnit,
+    ids: Ids,
+    allocation: Allocation,
+    saga: Saga,
+    now: datetime,
+    *,
+    task_id: TaskId | None = None,
+    parent_id: TaskId | None = None,
+    data: Mapping[str, Json] | None = None,
+) -> Task:
+    """Return a task for ``allocation`` that is not written yet."""
+    usual = await unit.tasks.usual_seconds(saga.kind, [plan.key for plan in saga.steps])
+    return Task(
         id=task_id or TaskId(ids.new("tsk")),
         tenant_id=allocation.tenant_id,
         project_id=allocation.project_id,
@@ -192,6 +212,3 @@ async def queue(
         data=data or {},
         created_at=now,
     )
-    await unit.tasks.add(task)
-    await unit.emit(Event(kind="task.queued", subject=task.id, tenant_id=task.tenant_id))
-    return task

@@ -10,7 +10,7 @@ from typing import Final
 
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.model import Actor
-from gpucloud_core.allocations.apply import queue
+from gpucloud_core.allocations.apply import enqueue, new_task
 from gpucloud_core.allocations.batch import reopen
 from gpucloud_core.allocations.checks import checks, refusal_of
 from gpucloud_core.allocations.model import (
@@ -39,7 +39,7 @@ from gpucloud_core.kernel.ids import (
 from gpucloud_core.kernel.once import once
 from gpucloud_core.kernel.unit import Event, Scope, Transactions
 from gpucloud_core.placement.claim import claim_all, preview
-from gpucloud_core.placement.fleet_view import FleetView
+from gpucloud_core.placement.fleet_view import Errand, FleetView
 from gpucloud_core.placement.model import Claim, Place, Refusal
 from gpucloud_core.work.model import StepStatus, Task, TaskStatus
 
@@ -94,13 +94,17 @@ class LaunchAllocations:
             DomainError: a check fails; its code is the most fundamental one's and ``fields``
                 name all. Nothing was taken and no task was made.
         """
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            account = await lock_account(unit, actor.tenant_id)
-            asked = await read_asked(unit, actor, project_id, request, account)
-            claims = await self._take(unit, actor, asked)
-            return await self._accept(unit, actor, project_id, asked, account, claims, batch)
+        scope = Scope.tenant(actor.tenant_id)
+        with self.fleet.errand() as errand:
+            async with self.transactions.begin(scope) as unit:
+                account = await lock_account(unit, actor.tenant_id)
+                asked = await read_asked(unit, actor, project_id, request, account)
+                claims = await self._take(unit, actor, asked, errand)
+                return await self._accept(unit, actor, project_id, asked, account, claims, batch)
 
-    async def _take(self, unit: AllocationUnit, actor: Actor, asked: Asked) -> tuple[Claim, ...]:
+    async def _take(
+        self, unit: AllocationUnit, actor: Actor, asked: Asked, errand: Errand
+    ) -> tuple[Claim, ...]:
         wanted = asked.placement()
         others_fail = refusal_of(checks(asked.request, asked.facts(None))) is not None
         if wanted is None or others_fail:
@@ -124,7 +128,7 @@ class LaunchAllocations:
                 claimed_at=asked.now,
             )
 
-        taken = await claim_all(unit, self.fleet, wanted, make_claim)
+        taken = await claim_all(unit, self.fleet, wanted, make_claim, errand=errand)
         if isinstance(taken, Refusal):
             error = refusal_of(checks(asked.request, asked.facts(taken)))
             if error is None:
@@ -167,11 +171,13 @@ class LaunchAllocations:
             )
             for row in rows
         ]
-        await place_holds(unit, account, reserves, now=asked.now, new_id=self.ids.new)
+        await place_holds(
+            unit, account, reserves, now=asked.now, new_id=self.ids.new, books=asked.books
+        )
         for row in rows:
             await unit.allocations.add(row)
             await self._story(unit, actor, row, asked.now)
-            task = await queue(
+            task = await new_task(
                 unit,
                 self.ids,
                 row,
@@ -180,7 +186,7 @@ class LaunchAllocations:
                 task_id=row.task_id,
                 parent_id=None if alone else parent,
             )
-            await unit.tasks.put(_reserved(task, asked.now))
+            await enqueue(unit, _reserved(task, asked.now))
             await unit.audit(
                 fact_by(
                     actor,

@@ -122,14 +122,18 @@ async def place_holds(
     *,
     now: datetime,
     new_id: Callable[[str], str],
+    books: Books | None = None,
 ) -> tuple[Hold, ...]:
     """Set money aside for every allocation of a launch, or for none.
+
+    ``books`` spare a second reading, where they were read under the account's lock in this unit
+    and nothing has changed them since.
 
     Raises:
         InsufficientBalance: together they are more than what is available.
         AccountSuspended: nothing new may be started.
     """
-    before = await _fresh(unit, account)
+    before = await _fresh(unit, account) if books is None else books
     refusal = before.why_not(sum(request.micros for request in requests), now)
     if refusal is not None:
         raise refusal

@@ -92,11 +92,7 @@ async def queue_on_node(
     earlier = await unit.tasks.find(subject=node.id, kind=saga.kind, finished_at=None)
     if earlier:
         return earlier[0]
-    usual = {
-        plan.key: seconds
-        for plan in saga.steps
-        if (seconds := await unit.tasks.usual_seconds(saga.kind, plan.key)) is not None
-    }
+    usual = await unit.tasks.usual_seconds(saga.kind, [plan.key for plan in saga.steps])
     now = await unit.now()
     task = Task(
         id=TaskId(ids.new("tsk")),

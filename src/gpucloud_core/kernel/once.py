@@ -64,6 +64,7 @@ class Attempt:
         self._row: StoredResponse | None = None
         self._unit: JoinableUnit | None = None
         self._transaction: AbstractAsyncContextManager[Any] | None = None
+        self._endings: list[Callable[[], None]] = []
 
     @property
     def key(self) -> IdempotencyKey | None:
@@ -116,11 +117,14 @@ class Attempt:
         if unit is None or row is None or transaction is None:
             return
         try:
-            await unit.stored_responses.put(replace(row, status=status, response=response))
-        except BaseException:
-            await transaction.__aexit__(*sys.exc_info())
-            raise
-        await transaction.__aexit__(None, None, None)
+            try:
+                await unit.stored_responses.put(replace(row, status=status, response=response))
+            except BaseException:
+                await transaction.__aexit__(*sys.exc_info())
+                raise
+            await transaction.__aexit__(None, None, None)
+        finally:
+            self._say_ended()
 
     async def keep_secret(self, names: str) -> None:
         """Commit the effect; of its answer, keep only what names the object it made."""
@@ -132,8 +136,20 @@ class Attempt:
         self._end()
         if transaction is not None:
             undo = _UndoneError()
-            with _expected(undo):
-                await transaction.__aexit__(_UndoneError, undo, None)
+            try:
+                with _expected(undo):
+                    await transaction.__aexit__(_UndoneError, undo, None)
+            finally:
+                self._say_ended()
+
+    def when_ended(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once the transaction is committed or undone."""
+        self._endings.append(then)
+
+    def _say_ended(self) -> None:
+        endings, self._endings = self._endings, []
+        for then in endings:
+            then()
 
     def _end(self) -> None:
         self._key = self._row = self._unit = self._transaction = None
@@ -179,6 +195,15 @@ _attempt: Final[ContextVar[Attempt | None]] = ContextVar("attempt", default=None
 def current_attempt() -> Attempt | None:
     """Return the attempt of the present context."""
     return _attempt.get()
+
+
+def when_ended(then: Callable[[], None]) -> None:
+    """Call ``then`` when the attempt's transaction has ended; now, where none is open."""
+    attempt = _attempt.get()
+    if attempt is None or not attempt.has_begun:
+        then()
+    else:
+        attempt.when_ended(then)
 
 
 def joined(

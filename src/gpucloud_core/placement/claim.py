@@ -1,18 +1,21 @@
 """Claiming: decide on this process's view, bind in the database, give way when someone is faster.
 
-The claim succeeds only if the set is still free. A lost race refreshes the view and decides again,
-at most five times; then the database itself picks among the nodes that nobody else has locked.
+The claim succeeds only if the set is still free. Nobody waits for a node that another launch is
+busy with while there is another place. A lost race refreshes the view and decides again, at most
+five times; then the database itself picks among the nodes that nobody else has locked.
 The number of statements depends on how many slices are asked for, never on the size of the fleet.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Final
 
+from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.placement.choose import choose, scores_of
 from gpucloud_core.placement.fleet_image import FleetImage
-from gpucloud_core.placement.fleet_view import FleetView
+from gpucloud_core.placement.fleet_view import Errand, FleetView
 from gpucloud_core.placement.model import (
     Claim,
     NodeCapacity,
@@ -43,15 +46,22 @@ async def preview(
 
 
 async def claim_all(
-    unit: PlacementUnit, fleet: FleetView, request: PlacementRequest, make_claim: MakeClaim
+    unit: PlacementUnit,
+    fleet: FleetView,
+    request: PlacementRequest,
+    make_claim: MakeClaim,
+    *,
+    errand: Errand | None = None,
 ) -> tuple[Claim, ...] | Refusal:
     """Bind a place for every slice of ``request``, in this transaction, or none.
+
+    ``errand`` was begun before the transaction and ends after it.
 
     ``make_claim`` gives each place its ids; what the decision rested on is added here. Called
     once per unit, before it claims anything else. After a refusal nothing is left bound: what a
     batch had taken before it failed is given back.
     """
-    batch = _Batch(unit, fleet, request, make_claim)
+    batch = _Batch(unit, fleet, request, make_claim, errand or Errand(Counter()))
     for _ in range(1 + RETRIES):
         decision = await batch.decide()
         if isinstance(decision, Refusal):
@@ -70,12 +80,16 @@ class _Batch:
         fleet: FleetView,
         request: PlacementRequest,
         make_claim: MakeClaim,
+        errand: Errand,
     ) -> None:
         self._unit = unit
         self._fleet = fleet
         self._request = request
         self._make_claim = make_claim
+        self._errand = errand
         self._places: list[Place] = []
+        self._lost: dict[NodeId, int] = {}  # a node where someone was faster, and its version
+        self._may_wait = False
         self.taken: list[Claim] = []
 
     @property
@@ -83,21 +97,44 @@ class _Batch:
         return replace(self._request, count=self._request.count - len(self.taken))
 
     async def decide(self) -> Placement | Refusal:
+        """Choose where nobody is busy; where everything is taken so, among all nodes."""
         own = frozenset(place.node_id for place in self._places)
         rows = await self._fleet.refresh(self._unit, own=own)
-        return self._choose(self._fleet.image, rows)
+        image = self._fleet.image
+        taken = {
+            node_id
+            for node_id, version in self._lost.items()
+            if (row := image.get(node_id)) is not None and row.version == version
+        }
+        avoided = (self._errand.others() | taken) - own
+        self._may_wait = False
+        decision = self._choose(image, rows, avoided)
+        if isinstance(decision, Refusal) and avoided:
+            self._may_wait = True
+            decision = self._choose(image, rows)
+        return decision
 
-    def _choose(self, image: FleetImage, rows: Sequence[NodeCapacity]) -> Placement | Refusal:
+    def _choose(
+        self,
+        image: FleetImage,
+        rows: Sequence[NodeCapacity],
+        avoided: Collection[NodeId] = (),
+    ) -> Placement | Refusal:
         with image.scratch():
             for row in rows:
                 image.put(row)
+            for node_id in avoided:
+                image.remove(node_id)
             return choose(self._left, image, held=self._places)
 
     async def take(self, decision: Placement) -> bool:
         """Bind the places in turn; False at the first that someone else was faster at."""
         for number, place in enumerate(decision.places):
             claim = replace(self._make_claim(place), explanation=scores_of(decision, number))
-            if not await self._unit.fleet.take(claim):
+            self._errand.begin(place.node_id)
+            if not await self._unit.fleet.take(claim, may_wait=self._may_wait):
+                self._errand.end(place.node_id)
+                self._lost[place.node_id] = place.node_version
                 return False
             self._places.append(place)
             self.taken.append(claim)
@@ -110,6 +147,7 @@ class _Batch:
             masks=self._masks(),
             limit=self._request.count + len(self._places) + _SPARE_NODES,
         )
+        self._may_wait = True
         decision = self._choose(self._fleet.image.of_rows(rows), ())
         if isinstance(decision, Placement) and await self.take(decision):
             return tuple(self.taken)

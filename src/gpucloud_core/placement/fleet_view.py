@@ -8,12 +8,43 @@ rolled back therefore leaves no trace here.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from gpucloud_core.kernel.ids import NodeId
+from gpucloud_core.kernel.once import when_ended
 from gpucloud_core.placement.fleet_image import FleetImage
 from gpucloud_core.placement.model import NodeCapacity
 from gpucloud_core.placement.ports import PlacementUnit
+
+
+class Errand:
+    """The nodes that one launch is busy with until its transaction has ended.
+
+    What it has claimed there is in no image yet; others of the same process keep off these nodes
+    while there is another place, so that they neither wait for it nor lose a race against it.
+    """
+
+    def __init__(self, busy: Counter[NodeId]) -> None:
+        self._busy = busy  # of everyone in the process
+        self._nodes: Counter[NodeId] = Counter()
+
+    def begin(self, node_id: NodeId) -> None:
+        self._nodes[node_id] += 1
+        self._busy[node_id] += 1
+
+    def end(self, node_id: NodeId) -> None:
+        self._nodes[node_id] -= 1
+        self._busy -= Counter((node_id,))  # drops those that have come to nothing
+
+    def end_all(self) -> None:
+        self._busy -= self._nodes
+        self._nodes.clear()
+
+    def others(self) -> set[NodeId]:
+        """Return the nodes that other launches are busy with."""
+        return {node_id for node_id in self._busy if not self._nodes[node_id] > 0}
 
 
 class FleetView:
@@ -21,8 +52,18 @@ class FleetView:
 
     def __init__(self) -> None:
         self.image = FleetImage()
+        self.busy: Counter[NodeId] = Counter()
         self._mark: str | None = None
         self._turn = asyncio.Lock()  # one reader at a time, so that no older row overtakes
+
+    @contextmanager
+    def errand(self) -> Iterator[Errand]:
+        """Keep others of this process off the nodes of one launch; outlives its transaction."""
+        errand = Errand(self.busy)
+        try:
+            yield errand
+        finally:
+            when_ended(errand.end_all)
 
     async def refresh(
         self, unit: PlacementUnit, *, own: Collection[NodeId] = ()

@@ -25,8 +25,10 @@ class Fleet(Protocol):
         """Return rows changed since ``since`` (all, if None); none is ever missed."""
         ...
 
-    async def take(self, claim: Claim) -> bool:
+    async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:
         """Bind the claim's slots if all are still free and the node sells; else change nothing.
+
+        Unless it ``may_wait``, a node that another unit is busy with counts as a lost race.
 
         A node that is not ``shared`` must be wholly free (``free_mask == approved_mask``).
         Clears the bits, takes CPU and memory, marks the slots claimed, stores the claim. False is

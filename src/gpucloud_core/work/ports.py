@@ -1,6 +1,6 @@
 """Rows of work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -19,8 +19,8 @@ class Tasks(Rows[Task], Protocol):
         """Return unfinished tasks that are due and not under a living lease, oldest first."""
         ...
 
-    async def usual_seconds(self, kind: str, step: str) -> int | None:
-        """Return the median of the last 50 successes of a step, or None under five of them.
+    async def usual_seconds(self, kind: str, steps: Sequence[str]) -> Mapping[str, int]:
+        """Return the median of the last 50 successes of each step; none under five of them.
 
         Successes count when their task has finished.
         """

@@ -1,8 +1,8 @@
 """Claims against rivals: retries, the last resort, batches, and transactions that come to nothing.
 
 Seen to fail when the rows that a transaction had changed itself went into the shared image (its
-rollback left them there), when the mark moved on while they were held back, and when a batch that
-failed half-way kept what it had.
+rollback left them there), when the mark moved on while they were held back, when a batch that
+failed half-way kept what it had, and when launches of one process all went to the same node.
 """
 
 import asyncio
@@ -15,7 +15,9 @@ import pytest
 
 from gpucloud_adapters.memory.unit import MemoryTransactions, MemoryUnit
 from gpucloud_adapters.stored.kinds import CLAIMS, NODE_CAPACITY
+from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import SlotId
+from gpucloud_core.kernel.once import attempting
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.nodes.model import Slot, SlotState, Topology
 from gpucloud_core.nodes.slots import propose_slots
@@ -56,9 +58,11 @@ class Contested:
         self._keep = keep
         self._steal = steal
         self.calls: Counter[str] = Counter()
+        self.waits: list[bool] = []
 
-    async def take(self, claim: Claim) -> bool:
+    async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:
         self.calls["take"] += 1
+        self.waits.append(may_wait)
         if self._keep > 0:
             self._keep -= 1
         elif self._lose > 0:
@@ -66,7 +70,7 @@ class Contested:
             if self._steal:
                 await self._fleet.take(a_claim(RIVAL.id, claim.node_id, claim.mask))
             return False
-        return await self._fleet.take(claim)
+        return await self._fleet.take(claim, may_wait=may_wait)
 
     async def changes(self, since: str | None) -> FleetChanges:
         self.calls["changes"] += 1
@@ -198,6 +202,33 @@ class TestClaimAll:
 
         assert calls == {"changes": 3, "take": 3}
         assert won.mask == 0b100
+
+    async def test_keeps_off_the_nodes_of_another_launch_of_the_process(self) -> None:
+        transactions, view = await a_fleet(2), FleetView()
+
+        async with transactions.begin(PLATFORM) as unit:
+            with view.errand() as errand, view.errand() as other:
+                make = claims_for(a_request(1))
+                (first,) = taken(await claim_all(unit, view, a_request(1), make, errand=errand))
+                (second,) = taken(await claim_all(unit, view, a_request(1), make, errand=other))
+                (third,) = taken(await claim_all(unit, view, a_request(1), make, errand=errand))
+
+        assert first.node_id == third.node_id != second.node_id
+        assert not view.busy
+
+    async def test_waits_for_a_busy_node_only_where_there_is_no_other_place(self) -> None:
+        transactions, view = await a_fleet(1), FleetView()
+
+        async with transactions.begin(PLATFORM) as unit:
+            fleet = Contested(unit.fleet)
+            contest = cast("PlacementUnit", ContestedUnit(unit, fleet))
+            with view.errand() as errand, view.errand() as other:
+                make = claims_for(a_request(1))
+                taken(await claim_all(contest, view, a_request(1), make, errand=errand))
+                taken(await claim_all(contest, view, a_request(1), make, errand=other))
+
+        assert fleet.waits == [False, True]
+        assert len({one.mask for one in open_claims(transactions)}) == 2
 
     async def test_lets_the_database_pick_when_it_keeps_losing(self) -> None:
         transactions, view = await a_fleet(2), FleetView()
@@ -343,3 +374,20 @@ class TestFleetView:
 
         assert isinstance(decision, Placement)
         assert decision.candidates == 5
+
+
+class TestErrand:
+    async def test_lasts_until_the_transaction_of_a_keyed_launch_has_ended(self) -> None:
+        transactions, view = await a_fleet(1), FleetView()
+        key = IdempotencyKey.of(tenant_id=TENANT.id, route="launch", key="k", body=b"")
+        async with attempting() as attempt:
+            attempt.arm(key)
+            with view.errand() as errand:
+                async with transactions.begin(Scope.tenant(TENANT.id)) as unit:
+                    request = a_request(1)
+                    taken(await claim_all(unit, view, request, claims_for(request), errand=errand))
+            still_busy = list(view.busy)
+            await attempt.keep(200, "{}")
+
+        assert len(still_busy) == 1
+        assert not view.busy
