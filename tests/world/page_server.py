@@ -50,6 +50,15 @@ class PageServer:
         accepted = await self.cloud.launch(self.ada, request)
         return accepted.allocations[0][0]
 
+    async def run(self, name: str, gpus: int = 1) -> AllocationId:
+        """Launch and wait until it is active."""
+        launched = await self.launch(name, gpus)
+        await self.cloud.work()
+        return launched
+
+    async def release(self, workload: AllocationId) -> None:
+        await self.cloud.release(self.ada, workload)
+
 
 def _scope(actor: Actor) -> Scope:
     return Scope.tenant(actor.tenant_id)

@@ -216,6 +216,10 @@ class MemoryAllocations(MemoryRows[Allocation]):
         return [row.id for row in _oldest(found, lambda row: row.releases_at, limit)]
 
 
+def _last_to_end(row: UsageSegment) -> tuple[bool, datetime]:
+    return row.ended_at is None, row.ended_at or row.started_at
+
+
 class MemoryUsageSegments(MemoryRows[UsageSegment]):
     def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
         super().__init__(database, scope, USAGE_SEGMENTS)
@@ -224,6 +228,16 @@ class MemoryUsageSegments(MemoryRows[UsageSegment]):
         found = self.having(lambda row: _has_come(row.next_settlement_at, now))
         oldest = _oldest(found, lambda row: row.next_settlement_at, len(found))
         return list(dict.fromkeys(row.tenant_id for row in oldest))[:limit]
+
+    async def running_after(
+        self, tenant_id: TenantId, since: datetime, *, limit: int
+    ) -> Sequence[UsageSegment]:
+        found = self.having(
+            lambda row: (
+                row.tenant_id == tenant_id and (row.ended_at is None or row.ended_at > since)
+            )
+        )
+        return sorted(found, key=_last_to_end, reverse=True)[:limit]
 
 
 class MemoryBillingAccounts(MemoryRows[BillingAccount]):

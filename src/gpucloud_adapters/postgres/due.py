@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
     text,
     update,
@@ -101,10 +102,26 @@ _TENANTS_DUE: Final = (
 )
 
 
+_RUNNING_AFTER: Final = (
+    USAGE_SEGMENTS.select.where(
+        _segment.tenant_id == bindparam("tenant", type_=Text),
+        or_(_segment.ended_at.is_(None), _segment.ended_at > _NOW),
+    )
+    .order_by(_segment.ended_at.desc().nulls_first())
+    .limit(_LIMIT)
+)
+
+
 class PostgresUsageSegments(PostgresRows[UsageSegment]):
     async def tenants_due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
         found = await self.session.rows(_TENANTS_DUE, {"now": now, "row_limit": limit})
         return [TenantId(row[0]) for row in found]
+
+    async def running_after(
+        self, tenant_id: TenantId, since: datetime, *, limit: int
+    ) -> Sequence[UsageSegment]:
+        values = {"tenant": tenant_id, "now": since, "row_limit": limit}
+        return await self.read(_RUNNING_AFTER, values)
 
 
 _account = BILLING_ACCOUNTS.columns

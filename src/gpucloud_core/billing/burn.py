@@ -5,7 +5,7 @@ is the cost of the window, up to the rounding of each stretch, so a chart of it 
 the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,13 +14,12 @@ from gpucloud_core.access.authorize import Action, require, visible_projects
 from gpucloud_core.access.model import Actor
 from gpucloud_core.billing.ports import BillingUnit
 from gpucloud_core.kernel.ids import AllocationId, SkuId
-from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.metering.charge import charged
 from gpucloud_core.metering.model import UsageSegment
 
-_PAGE: Final = 100
-_PAGES_MAX: Final = 20
+SEGMENTS_MAX: Final = 5_000
+"""A window with more stretches than this begins later; it says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,17 +95,19 @@ class ReadBurn:
         self, *, actor: Actor, since: datetime, allocation_id: AllocationId | None = None
     ) -> Burn:
         require(actor, Action.BILLING_READ, tenant_id=actor.tenant_id)
-        where: dict[str, Sequence[object]] = {"tenant_id": [actor.tenant_id]}
         visible = visible_projects(actor, Action.USAGE_READ)
-        if visible is not None:
-            where["project_id"] = sorted(visible)
-        if allocation_id is not None:
-            where["allocation_id"] = [allocation_id]
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            found, complete = await _since(unit, where, since)
+            if allocation_id is None:
+                rows = await unit.usage_segments.running_after(
+                    actor.tenant_id, since, limit=SEGMENTS_MAX
+                )
+            else:
+                rows = await unit.usage_segments.find(allocation_id=allocation_id)
             now = await unit.now()
+        complete = allocation_id is not None or len(rows) < SEGMENTS_MAX
         if not complete:
-            since = min((row.ended_at for row in found if row.ended_at), default=now)
+            since = min((row.ended_at for row in rows if row.ended_at), default=now)
+        found = [row for row in rows if visible is None or row.project_id in visible]
         return Burn(
             since=since,
             until=now,
@@ -114,21 +115,3 @@ class ReadBurn:
             spent_micros=spent(found, since, now),
             complete=complete,
         )
-
-
-async def _since(
-    unit: BillingUnit, where: Mapping[str, Sequence[object]], since: datetime
-) -> tuple[tuple[UsageSegment, ...], bool]:
-    """Return the stretches that run or ended after ``since``, the last to end first."""
-    found: list[UsageSegment] = []
-    cursor: str | None = None
-    for _ in range(_PAGES_MAX):
-        page = await unit.usage_segments.page(
-            ListQuery(where=where, sort="-ended_at", cursor=cursor, limit=_PAGE)
-        )
-        fits = [row for row in page.items if row.ended_at is None or row.ended_at > since]
-        found.extend(fits)
-        if page.next_cursor is None or len(fits) < len(page.items):
-            return tuple(found), True
-        cursor = page.next_cursor
-    return tuple(found), False

@@ -15,6 +15,15 @@ class UsageSegments(Rows[UsageSegment], Protocol):
         """Return tenants with a segment whose settlement is due, oldest first, none twice."""
         ...
 
+    async def running_after(
+        self, tenant_id: TenantId, since: datetime, *, limit: int
+    ) -> Sequence[UsageSegment]:
+        """Return the tenant's segments that run or ended after ``since``: the last to end first.
+
+        Those that run come before all others.
+        """
+        ...
+
 
 class MeteringUnit(Unit, Protocol):
     @property

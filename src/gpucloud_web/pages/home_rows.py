@@ -193,7 +193,8 @@ def _kpis(
         Kpi(
             label="Needs attention",
             value=f"{totals['attention']:,}",
-            note="look at the list beside" if totals["attention"] else "nothing waits for you",
+            note="none of it is being billed" if totals["attention"] else "nothing waits for you",
+            tone="bad" if totals["attention"] else "",
             href="/workloads?view=attention",
         ),
     )

@@ -1,8 +1,9 @@
 """The two lists of money: what ran and what it cost, and every transfer of the ledger."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Final
 
 from gpucloud_core.billing.model import AccountKind, Transfer, TransferKind
@@ -79,6 +80,7 @@ NO_TRANSFERS: Final = Empty(
     sentence="Payments, usage, reserves and refunds stand here as they are posted. "
     "No row is ever changed; a correction is a row of its own.",
 )
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 OURS: Final = (AccountKind.PREPAID, AccountKind.PROMOTIONAL)
 
 
@@ -136,12 +138,13 @@ class MoneyDrawing:
         """Return one transfer: what it was for, and what it did to the balance."""
         change = sum(row.entries.get(account, 0) for account in OURS)
         held = row.entries.get(AccountKind.HELD, 0)
-        about = Cell(text=row.memo or formats.UNKNOWN)
+        said = self._plain(row.memo)
+        about = Cell(text=said or formats.UNKNOWN)
         if row.allocation_id:
             about = Cell(
                 text=self._name(row.allocation_id),
                 href=f"/workloads/{row.allocation_id}?tab=cost",
-                second=row.memo,
+                second=said,
             )
         words = KIND_WORDS[row.kind]
         return Row(
@@ -165,6 +168,12 @@ class MoneyDrawing:
                 else Cell(unknown="this transfer moved no reserve"),
                 "change": Cell(text=_signed(change, self.currency), strong=True),
             },
+        )
+
+    def _plain(self, memo: str) -> str:
+        """Return a memo with its instants as people read them; the export keeps them exact."""
+        return _INSTANT.sub(
+            lambda found: formats.day_time(datetime.fromisoformat(found.group()), self.zone), memo
         )
 
     def _name(self, allocation_id: AllocationId) -> str:

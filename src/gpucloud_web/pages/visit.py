@@ -126,7 +126,13 @@ class Visit:
         return await container.get(kind)
 
     async def skus(self) -> tuple[Sku, ...]:
-        """Return the SKUs, for names and images."""
+        """Return the SKUs, for names and images; read once, however often they are asked for."""
+        known: tuple[Sku, ...] | None = self.request.state.get("skus")
+        if known is None:
+            known = self.request.state["skus"] = await self._read_skus()
+        return known
+
+    async def _read_skus(self) -> tuple[Sku, ...]:
         container: AsyncContainer = self.request.app.state.dishka_container
         transactions = await container.get(Transactions[AllocationUnit])
         return await ListSkus(transactions=transactions)(actor=self.actor)

@@ -29,10 +29,10 @@ from gpucloud_web.tables import ListView
 TABS: Final = {
     "overview": "Overview",
     "access": "Access",
-    "hardware": "Hardware",
+    "metrics": "Metrics",
     "timeline": "Timeline",
     "cost": "Cost",
-    "metrics": "Metrics",
+    "hardware": "Hardware",
 }
 
 PLANS: Final = {
@@ -115,6 +115,7 @@ class TabParts:
     metrics: MetricCharts | None = None
     cost_chart: Chart | None = None
     entries: ListView | None = None
+    lately: Chart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +156,7 @@ class WorkloadPage:
     metrics: MetricCharts | None
     cost_chart: Chart | None
     entries: ListView | None
+    lately: Chart | None
 
     @classmethod
     def of(
@@ -215,6 +217,7 @@ class WorkloadPage:
             metrics=parts.metrics,
             cost_chart=parts.cost_chart,
             entries=parts.entries,
+            lately=parts.lately,
         )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.metrics import MetricsUnavailable, NotMeasured, ReadMetrics
 from gpucloud_core.allocations.queries import AllocationView
 from gpucloud_core.billing.burn import ReadBurn
@@ -25,6 +26,9 @@ async def parts_of(visit: Visit, found: AllocationView, *, href: str, tab: str) 
         return TabParts(metrics=await _metrics(visit, found, href))
     if tab == "cost":
         return TabParts(cost_chart=await _cost(visit, found), entries=await _entries(visit, found))
+    if tab == "overview" and found.status is PublicStatus.ACTIVE:
+        metrics = await _metrics(visit, found, href)
+        return TabParts(lately=metrics.charts[0] if metrics.charts else None)
     return TabParts()
 
 
