@@ -13,7 +13,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ from dishka import AsyncContainer
 
 from gpucloud_adapters.bootstrap import make_container
 from gpucloud_adapters.credentials import BoxedCredentials
+from gpucloud_adapters.demo_catalog import IMAGES, REGION, SKUS, price_of
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.simulated.fleet_file import FILE_NAME, FleetHost, read_fleet
 from gpucloud_core.access.model import Actor, PlatformRole, SessionKind, SshKey
@@ -35,19 +35,14 @@ from gpucloud_core.allocations.launch import LaunchAllocations, launch_once
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.billing.goodwill import GOODWILL_MAX_MICROS, GiveGoodwill
-from gpucloud_core.catalog.model import OsImage, Price, Runtime, Shape, Sku
 from gpucloud_core.kernel.idempotency import IdempotencyKey
-from gpucloud_core.kernel.ids import ImageId, SkuId, entity_id
+from gpucloud_core.kernel.ids import SkuId
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.nodes.discovery import read_topology
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.nodes.ports import NodeDriver
 from gpucloud_core.placement.enroll import EnrollNode, NodeFacts
 
-REGION: Final = "eu-fra-1"
-SKU: Final = SkuId("h200-sxm")
-MICROS_PER_GPU_HOUR: Final = 3_290_000
-OPENED: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PRIVATE: Final = 0o600
 HERE: Final = Client(ip="127.0.0.1", user_agent="demo", via="system")
 
@@ -60,7 +55,7 @@ class Persona:
     note: str = ""
     role: PlatformRole = PlatformRole.USER
     credits: int = 0  # times the most that is given at once
-    runs: tuple[tuple[str, int], ...] = ()  # name and GPUs
+    runs: tuple[tuple[str, str, int], ...] = ()  # name, SKU and GPUs
     shown: bool = True  # its sign-in is printed
 
 
@@ -69,66 +64,34 @@ PERSONAS: Final = (
         username="demo",
         note="a tenant with credit and one machine",
         credits=1,
-        runs=(("notebook", 1),),
+        runs=(("notebook", "h200-sxm", 1),),
     ),
     Persona(username="admin", note="the platform's own operator", role=PlatformRole.ADMIN),
     Persona(
         username="halden-labs",
         credits=20,
-        runs=(("sft-llama-70b", 8), ("eval-nightly", 2)),
+        runs=(
+            ("sft-llama-70b", "h200-sxm", 8),
+            ("eval-nightly", "h200-sxm", 2),
+            ("pretrain-probe", "b200-sxm", 4),
+            ("embed-archive", "a100-sxm", 4),
+            ("moe-serving", "mi300x", 4),
+        ),
         shown=False,
     ),
     Persona(
         username="northwind-bio",
         credits=20,
-        runs=(("fold-screening", 4), ("embed-index", 1)),
+        runs=(
+            ("fold-screening", "h200-sxm", 4),
+            ("embed-index", "h200-sxm", 1),
+            ("binder-design", "b200-sxm", 2),
+            ("msa-search", "a100-sxm", 1),
+            ("viewer-render", "l40s-pcie", 4),
+            ("assistant-serving", "l40s-pcie", 2),
+        ),
         shown=False,
     ),
-)
-
-IMAGES: Final = (
-    OsImage(
-        id=ImageId(entity_id("img", 1)),
-        name="Ubuntu",
-        version="24.04, CUDA 13",
-        runtime=Runtime.CONTAINER,
-        username="ubuntu",
-        summary="The CUDA toolkit, Python and a compiler. A good place to begin.",
-        created_at=OPENED,
-    ),
-    OsImage(
-        id=ImageId(entity_id("img", 2)),
-        name="PyTorch",
-        version="2.9 on Ubuntu 24.04",
-        runtime=Runtime.CONTAINER,
-        username="ubuntu",
-        summary="PyTorch with NCCL and FlashAttention, ready to train.",
-        created_at=OPENED,
-    ),
-)
-
-H200: Final = Sku(
-    id=SKU,
-    display_name="H200 SXM 141 GB",
-    vendor="NVIDIA",
-    gpu_model="NVIDIA H200",
-    gpu_memory_mib=143_771,
-    shape=Shape.GPU_SLICE,
-    runtime=Runtime.CONTAINER,
-    region=REGION,
-    allowed_gpu_counts=(1, 2, 4, 8),
-    vcpus_per_gpu=20,
-    memory_mib_per_gpu=200_000,
-    image_ids=tuple(image.id for image in IMAGES),
-    summary="Eight to a node on NVSwitch; any 1, 2, 4 or 8 of them.",
-    created_at=OPENED,
-)
-H200_PRICE: Final = Price(
-    id=f"{SKU}/{OPENED.isoformat()}",
-    sku_id=SKU,
-    micros_per_gpu_hour=MICROS_PER_GPU_HOUR,
-    currency="USD",
-    starts_at=OPENED,
 )
 
 
@@ -141,8 +104,7 @@ class Demo:
 
     async def seed(self) -> None:
         await self._catalog()
-        for host in read_fleet(self.home / FILE_NAME):
-            await self._enroll(host)
+        await asyncio.gather(*map(self._enroll, read_fleet(self.home / FILE_NAME)))
         known, done = self._kept()
         for persona in PERSONAS:
             if persona.username in done:
@@ -159,9 +121,10 @@ class Demo:
             for image in IMAGES:
                 if await unit.os_images.get(image.id) is None:
                     await unit.os_images.add(image)
-            if await unit.skus.get(SKU) is None:
-                await unit.skus.add(H200)
-                await unit.prices.add(H200_PRICE)
+            for sku in SKUS:
+                if await unit.skus.get(sku.id) is None:
+                    await unit.skus.add(sku)
+                    await unit.prices.add(price_of(sku))
 
     async def _enroll(self, host: FleetHost) -> None:
         credentials = await self.container.get(BoxedCredentials)
@@ -237,12 +200,14 @@ class Demo:
         key = await self._key(persona, actor)
         me = await (await self.container.get(ReadMe))(actor=actor)
         launch = await self.container.get(LaunchAllocations)
-        for name, gpus in persona.runs:
+        for name, sku, gpus in persona.runs:
             run = partial(
                 launch,
                 actor=actor,
                 project_id=me.projects[0].project.id,
-                request=LaunchRequest(sku_id=SKU, gpu_count=gpus, ssh_key_ids=(key.id,), name=name),
+                request=LaunchRequest(
+                    sku_id=SkuId(sku), gpu_count=gpus, ssh_key_ids=(key.id,), name=name
+                ),
             )
             once_only = IdempotencyKey.of(
                 tenant_id=actor.tenant_id, route="demo", key=name, body=b""

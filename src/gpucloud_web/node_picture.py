@@ -18,7 +18,12 @@ MARGIN: Final = 12
 GUTTER: Final = 8
 BOX_GAP: Final = 12
 PANEL_TOP: Final = 84
+NOTE_TOP: Final = 38
+"""Where panels begin below a fabric, and below a line that says that there is none."""
 COLOURS: Final = 6
+_SOCKETS: Final = 2  # more domains than these are parts of a CPU
+NVSWITCH: Final = "NVSwitch fabric"
+_FABRICS: Final = {LinkClass.NVSWITCH: NVSWITCH, LinkClass.XGMI: "Infinity Fabric"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +147,7 @@ class TopologyPicture:
     height: int
     fabric: str
     fabric_note: str
+    link_name: str
     panel_y: int
     panel_height: int
     gpu_y: int
@@ -174,19 +180,21 @@ class TopologyPicture:
         placed = _Held.of(holders, free, states)
         fabric = fabric_of(topology)
         domains = _panels(topology, placed, fabric=bool(fabric))
+        top = PANEL_TOP if fabric else NOTE_TOP
         return cls(
             id=id,
             title=f"Topology of {node}",
             desc=_describe(topology, placed, fabric),
             width=WIDTH,
-            height=PANEL_TOP + 220,
+            height=top + 220,
             fabric=fabric,
-            fabric_note=_fabric_note(topology) if fabric else "",
-            panel_y=PANEL_TOP,
+            fabric_note=_fabric_note(topology),
+            link_name="NVLink" if fabric == NVSWITCH else "Infinity Fabric",
+            panel_y=top,
             panel_height=206,
-            gpu_y=PANEL_TOP + 16,
-            cpu_y=PANEL_TOP + 136,
-            label_y=PANEL_TOP + 192,
+            gpu_y=top + 16,
+            cpu_y=top + 136,
+            label_y=top + 192,
             domains=domains,
             legend=placed.legend(),
         )
@@ -252,19 +260,30 @@ class _Held:
 
 
 def domains_of(topology: Topology) -> list[tuple[int, list[Gpu]]]:
-    ordered = sorted(topology.gpus, key=lambda gpu: (gpu.numa, gpu.index))
+    """Return the domains that have GPUs, in the order of their first GPU, as the slot strip is."""
+    first: dict[int, int] = {}
+    for gpu in topology.gpus:
+        first.setdefault(gpu.numa, gpu.index)
+    ordered = sorted(topology.gpus, key=lambda gpu: (first[gpu.numa], gpu.index))
     return [(numa, list(gpus)) for numa, gpus in groupby(ordered, key=lambda gpu: gpu.numa)]
 
 
 def fabric_of(topology: Topology) -> str:
+    """Return what joins every GPU to every other; empty where nothing but PCIe does."""
     classes = {link for i, row in enumerate(topology.links) for j, link in enumerate(row) if i != j}
-    return "NVSwitch fabric" if classes == {LinkClass.NVSWITCH} else ""
+    return _FABRICS.get(next(iter(classes)), "") if len(classes) == 1 else ""
 
 
 def _fabric_note(topology: Topology) -> str:
     count = max((links for row in topology.nvlinks for links in row), default=0)
-    links = f"{count} NVLinks per GPU · " if count else ""
-    return f"{links}every GPU reaches every other"
+    match fabric_of(topology):
+        case "":
+            some = "NVLink between some pairs, " if count else "No fabric between the GPUs: "
+            return f"{some}the others over PCIe" if count else f"{some}they meet over PCIe"
+        case name if name == NVSWITCH:
+            return f"{count} NVLinks per GPU · every GPU reaches every other"
+        case _:
+            return f"{formats.counted(count, 'link')} from every GPU to every other"
 
 
 def _panels(topology: Topology, placed: _Held, *, fabric: bool) -> tuple[DomainPanel, ...]:
@@ -272,15 +291,15 @@ def _panels(topology: Topology, placed: _Held, *, fabric: bool) -> tuple[DomainP
     inner = WIDTH - 2 * MARGIN - GUTTER * (len(domains) - 1)
     panels = []
     x = float(MARGIN)
-    for position, (numa, gpus) in enumerate(domains):
+    for numa, gpus in domains:
         width = inner * len(gpus) / len(topology.gpus)
-        cpus = topology.numa_cpus[position] if position < len(topology.numa_cpus) else ""
+        cpus = topology.numa_cpus[numa] if 0 <= numa < len(topology.numa_cpus) else ""
         panels.append(
             DomainPanel(
                 number=numa,
                 title=f"NUMA {numa}",
                 note=f"CPUs {cpus}" if cpus else "",
-                cpu=f"CPU {numa}",
+                cpu=f"CPU {numa}" if len(topology.numa_cpus) <= _SOCKETS else "CPU cores",
                 x=round(x, 1),
                 width=round(width, 1),
                 gpus=_boxes(gpus, placed, x=x, width=width, fabric=fabric),

@@ -227,7 +227,7 @@ async def work_site(
         nursery = await stack.enter_async_context(Nursery(environment, folder / "workers.log"))
         options = FleetOptions(
             home=folder,
-            hosts=hosts,
+            systems=("hgx-h200",) * hosts,
             seed=7,
             port_base=free_port(),
             delay_seconds=delay_seconds,

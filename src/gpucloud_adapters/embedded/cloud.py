@@ -25,7 +25,7 @@ from gpucloud_adapters.settings import PREFIX, UpSettings
 
 # Below what systems hand out for outgoing connections; the fleet's hosts and slices take a block.
 _PORTS: Final = {
-    "fleet": range(20_000, 30_000, 500),
+    "fleet": range(20_000, 30_000, 1_000),
     "postgres": range(30_500, 31_000),
     "valkey": range(31_000, 31_500),
     "stripe": range(31_500, 32_000),

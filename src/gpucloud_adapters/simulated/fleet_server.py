@@ -1,4 +1,4 @@
-"""Three GPU hosts in one process: ``python -m gpucloud_adapters.simulated.fleet_server``.
+"""GPU hosts of several kinds: ``python -m gpucloud_adapters.simulated.fleet_server``.
 
 Host n listens on ``--port-base`` + n for operators; its slot i is meant to answer at
 ``--port-base`` + 100 + 100 n + i. Everything lies below ``--home`` and is found again by the next
@@ -11,6 +11,7 @@ import logging
 import secrets
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,9 +25,14 @@ from gpucloud_adapters.simulated.host.node import SimulatedNode
 from gpucloud_adapters.simulated.host.operator import Operator
 from gpucloud_adapters.system import SystemClock
 from gpucloud_core.nodes.holdings import Refused
-from gpucloud_core.nodes.systems import hgx_h200
+from gpucloud_core.nodes.systems import SYSTEMS
 
 LOOPBACK: Final = "127.0.0.1"
+FLEET: Final = (
+    *("hgx-h200", "hgx-h200", "hgx-h200"),
+    *("hgx-b200", "hgx-a100", "l40s-x8", "mi300x-x8"),
+)
+"""The demo's hosts. Add at the end: a host's place decides its ports."""
 _PORTS_PER_HOST: Final = 100
 _HOSTS_MAX: Final = 99
 _SEED_BITS: Final = 63
@@ -38,7 +44,7 @@ class FleetOptions:
     """What the command line says."""
 
     home: Path
-    hosts: int
+    systems: tuple[str, ...]  # one host each, in the order of their ports
     seed: int | None = None
     port_base: int
     delay_seconds: float = 2.0
@@ -79,11 +85,10 @@ class Fleet:
     def _nodes(self, seed: int) -> list[SimulatedNode]:
         options = self._options
         faults = FaultScript.load(options.faults) if options.faults else FaultScript()
-        names = [f"hgx-h200-{number + 1:02d}" for number in range(options.hosts)]
         return [
             SimulatedNode(
                 name=name,
-                topology=hgx_h200(seed=f"{seed}/{name}"),
+                topology=SYSTEMS[kind].topology(seed=f"{seed}/{name}"),
                 folder=options.home / "hosts" / name,
                 seed=str(seed),
                 clock=SystemClock(),
@@ -92,7 +97,7 @@ class Fleet:
                 faults=faults,
                 delay_seconds=options.delay_seconds,
             )
-            for number, name in enumerate(names)
+            for number, (name, kind) in enumerate(_named(options.systems))
         ]
 
     def _kept_seed(self) -> int:
@@ -108,6 +113,16 @@ class Fleet:
         seed = secrets.randbits(_SEED_BITS) if asked is None else asked
         write_private(path, f"{seed}\n".encode())
         return seed
+
+
+def _named(systems: Sequence[str]) -> list[tuple[str, str]]:
+    """Return a name for each host, counted within its system: ``hgx-h200-01``."""
+    counts: Counter[str] = Counter()
+    named = []
+    for kind in systems:
+        counts[kind] += 1
+        named.append((f"{kind}-{counts[kind]:02d}", kind))
+    return named
 
 
 def _described(nodes: Sequence[SimulatedNode]) -> list[FleetHost]:
@@ -131,7 +146,12 @@ def options_of(arguments: Sequence[str]) -> FleetOptions:
     """Read the command line; a wrong one ends the program with a word about it."""
     parser = argparse.ArgumentParser(prog="fleet_server", description="A fleet of simulated hosts.")
     parser.add_argument("--home", type=Path, required=True, help="folder for keys and state")
-    parser.add_argument("--hosts", type=int, default=3)
+    parser.add_argument(
+        "--systems",
+        type=lambda text: tuple(text.split(",")),
+        default=FLEET,
+        help=f"one host each, of {', '.join(SYSTEMS)}",
+    )
     parser.add_argument("--seed", type=int, help="otherwise the folder's own, made at first")
     parser.add_argument("--port-base", "--port", type=int, default=2200, dest="port_base")
     parser.add_argument(
@@ -139,13 +159,16 @@ def options_of(arguments: Sequence[str]) -> FleetOptions:
     )
     parser.add_argument("--faults", type=Path, help="a fault script (JSON)")
     given = parser.parse_args(arguments)
-    if not 1 <= given.hosts <= _HOSTS_MAX:
-        parser.error(f"--hosts is from 1 to {_HOSTS_MAX}")
-    if not 0 < given.port_base <= 65_535 - (given.hosts + 1) * _PORTS_PER_HOST:
+    hosts = len(given.systems)
+    if strange := set(given.systems) - set(SYSTEMS):
+        parser.error(f"--systems are of {', '.join(SYSTEMS)}; {min(strange)!r} is none of them")
+    if hosts > _HOSTS_MAX:
+        parser.error(f"--systems names at most {_HOSTS_MAX} hosts")
+    if not 0 < given.port_base <= 65_535 - (hosts + 1) * _PORTS_PER_HOST:
         parser.error("--port-base leaves no room for the ports of every host")
     return FleetOptions(
         home=given.home,
-        hosts=given.hosts,
+        systems=given.systems,
         seed=given.seed,
         port_base=given.port_base,
         delay_seconds=given.delay,

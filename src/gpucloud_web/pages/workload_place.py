@@ -13,6 +13,7 @@ from gpucloud_web.node_picture import OUT_OF_SALE, Holder, SlotStrip, TopologyPi
 LINKS: Final = {
     LinkClass.NVSWITCH: "NVSwitch",
     LinkClass.NVLINK: "NVLink",
+    LinkClass.XGMI: "Infinity Fabric",
     LinkClass.PIX: "one PCIe switch",
     LinkClass.PXB: "several PCIe switches",
     LinkClass.PHB: "the PCIe host bridge",
@@ -78,4 +79,6 @@ def worst_link(topology: Topology, indexes: Sequence[int]) -> str:
     links = [topology.links[a][b] for a, b in pairs]
     worst = max(links, key=order.index)
     count = min(topology.nvlinks[a][b] for a, b in pairs)
-    return f"{LINKS[worst]}, {count} links per GPU" if count else LINKS[worst]
+    if worst is LinkClass.XGMI:
+        return f"{LINKS[worst]}, {formats.counted(count, 'link')} to each"
+    return f"{LINKS[worst]}, {formats.counted(count, 'link')} per GPU" if count else LINKS[worst]

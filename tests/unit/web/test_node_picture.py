@@ -1,9 +1,10 @@
 """Pictures of a node: one cell and one box per GPU, who holds it, and the same in words."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpucloud_core.nodes.systems import hgx_h200
+from gpucloud_core.nodes.systems import SYSTEMS, hgx_h200
 from gpucloud_web.node_picture import (
     BOX_GAP,
     WIDTH,
@@ -65,6 +66,37 @@ class TestTopologyPicture:
                 assert right.x - (left.x + left.width) >= BOX_GAP - 0.2
             assert domain.gpus[0].x > domain.x
             assert domain.gpus[-1].x + domain.gpus[-1].width < domain.x + domain.width
+
+    @pytest.mark.parametrize(
+        ("system", "fabric", "note"),
+        [
+            ("hgx-b200", "NVSwitch fabric", "18 NVLinks per GPU · every GPU reaches every other"),
+            ("mi300x-x8", "Infinity Fabric", "1 link from every GPU to every other"),
+            ("l40s-x8", "", "No fabric between the GPUs: they meet over PCIe"),
+            ("dgx-1-volta", "", "NVLink between some pairs, the others over PCIe"),
+        ],
+    )
+    def test_says_what_joins_the_gpus_of_each_system(
+        self, system: str, fabric: str, note: str
+    ) -> None:
+        topology = SYSTEMS[system].topology(seed="x")
+
+        picture = TopologyPicture.of(id="t", node="n", topology=topology, holders=(), free=255)
+
+        assert (picture.fabric, picture.fabric_note) == (fabric, note)
+        assert all(bool(gpu.links) == bool(fabric) for part in picture.domains for gpu in part.gpus)
+
+    def test_shows_the_cpus_of_the_domain_and_not_of_its_place_in_the_row(self) -> None:
+        topology = SYSTEMS["hgx-a100"].topology(seed="x")
+
+        picture = TopologyPicture.of(id="t", node="n", topology=topology, holders=(), free=255)
+
+        assert [(part.title, part.note) for part in picture.domains] == [
+            ("NUMA 3", "CPUs 48-63,176-191"),
+            ("NUMA 1", "CPUs 16-31,144-159"),
+            ("NUMA 7", "CPUs 112-127,240-255"),
+            ("NUMA 5", "CPUs 80-95,208-223"),
+        ]
 
     @given(mine=masks, free=masks)
     def test_names_nobody_else(self, mine: int, free: int) -> None:
