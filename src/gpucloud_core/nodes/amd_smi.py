@@ -101,7 +101,7 @@ def _gpus(
             faults.append(Fault(code="gpu_lost", detail=detail))
             continue
         device = address.rpartition(".")[0]
-        faults.extend(_partitions(address, static, is_more=device in devices))
+        faults.extend(_partitions(address, uuid, static, is_more=device in devices))
         if device in devices:
             continue
         devices.add(device)
@@ -114,7 +114,7 @@ def _gpu(uuid: str, address: str, static: Mapping[str, _Json], faults: list[Faul
     memory = _mib(_part(static, "vram").get("size"))
     if not memory:
         detail = f"The GPU at {address} does not tell its memory."
-        faults.append(Fault(code="gpu_memory_unknown", detail=detail))
+        faults.append(Fault(code="gpu_memory_unknown", detail=detail, subject=uuid))
     name = _known(asic.get("market_name")) or _known(board.get("product_name"))
     serial = _known(board.get("product_serial")) or _known(asic.get("asic_serial"))
     numa = _number(_part(static, "numa").get("node"))
@@ -135,12 +135,14 @@ def _module(value: _Json) -> int | None:
     return number if number is not None and number < GPUS_MAX else None
 
 
-def _partitions(address: str, static: Mapping[str, _Json], *, is_more: bool) -> Iterator[Fault]:
+def _partitions(
+    address: str, uuid: str, static: Mapping[str, _Json], *, is_more: bool
+) -> Iterator[Fault]:
     part = _part(static, "partition")
     mode = _known(part.get("compute_partition")) or _known(part.get("accelerator_partition"))
     if is_more or (mode and not mode.startswith("SPX")):
         detail = f"The GPU at {address} is partitioned: {plain(mode) or 'more than one device'}."
-        yield Fault(code="gpu_partitioned", detail=detail)
+        yield Fault(code="gpu_partitioned", detail=detail, subject=uuid)
 
 
 def _driver(row: Mapping[str, _Json]) -> str:

@@ -125,10 +125,14 @@ class NodeAccess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something that is not well, or that could not be read: a stable code and a sentence."""
+    """Something that is not well, or that could not be read: a stable code and a sentence.
+
+    ``subject`` is the UUID of the GPU that it is about, where it is about one.
+    """
 
     code: str
     detail: str
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

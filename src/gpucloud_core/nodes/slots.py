@@ -15,6 +15,18 @@ from gpucloud_core.kernel.ids import SlotId
 from gpucloud_core.nodes.fabric import is_switched, partition_masks
 from gpucloud_core.nodes.model import Gpu, Node, NodeMode, Slot, SlotState, Topology
 
+UNFIT: Final = frozenset(
+    {
+        "gpu_fabric_not_ready",
+        "gpu_in_mig_mode",
+        "gpu_memory_failing",
+        "gpu_partitioned",
+        "gpu_recovery_wanted",
+        "gpu_reset_required",
+    }
+)
+"""Faults with which a GPU is not sold as it stands."""
+
 _MEMORY_GRAIN_MIB: Final = 1024  # shares are whole GiB, so that a few odd MiB make no new kind
 
 
@@ -158,6 +170,7 @@ def conditions(node: Node, slot: Slot) -> tuple[Condition, ...]:
             f"It is GPU {gpu.index} in PCI order; the slot says {slot.index}.",
         ),
         _condition("gpu_memory", gpu.memory_mib > 0, f"It reports {gpu.memory_mib} MiB."),
+        _health(node, gpu),
         _one_model(node.topology, gpu),
         _condition(
             "numa_domain",
@@ -182,6 +195,16 @@ def is_ready(node: Node, slot: Slot) -> bool:
 
 def _condition(code: str, holds: bool, reason: str) -> Condition:
     return Condition(code=code, holds=holds, reason=reason)
+
+
+def _health(node: Node, gpu: Gpu) -> Condition:
+    """Ask what the last discovery said of the GPU itself; a node never looked at has none."""
+    faults = node.findings.faults if node.findings else ()
+    bad = [fault for fault in faults if fault.subject == gpu.uuid and fault.code in UNFIT]
+    if node.mode is NodeMode.MIG:
+        bad = [fault for fault in bad if fault.code != "gpu_in_mig_mode"]
+    reason = " ".join(fault.detail for fault in bad) or "Nothing is known to be wrong with it."
+    return _condition("gpu_health", not bad, reason)
 
 
 def _one_model(topology: Topology, gpu: Gpu) -> Condition:

@@ -144,25 +144,28 @@ def _gpu(element: ET.Element, faults: list[Fault]) -> SmiGpu | None:
 
 def _health(element: ET.Element, gpu: SmiGpu) -> Iterator[Fault]:
     """Yield what the report itself says is not well with a GPU."""
-    at = f"The GPU at {gpu.pci_address}"
+    for code, words in _complaints(element, gpu):
+        detail = f"The GPU at {gpu.pci_address} {words}."
+        yield Fault(code=code, detail=detail, subject=gpu.uuid)
+
+
+def _complaints(element: ET.Element, gpu: SmiGpu) -> Iterator[tuple[str, str]]:
     if not gpu.memory_mib:
-        yield Fault(code="gpu_memory_unknown", detail=f"{at} does not tell its memory.")
+        yield "gpu_memory_unknown", "does not tell its memory"
     if _text(element, "mig_mode/current_mig") == "Enabled":
-        yield Fault(code="gpu_in_mig_mode", detail=f"{at} is in MIG mode.")
+        yield "gpu_in_mig_mode", "is in MIG mode"
     if _text(element, "remapped_rows/remapped_row_failure") == "Yes":
-        yield Fault(code="gpu_memory_failing", detail=f"{at} has no spare memory rows left.")
+        yield "gpu_memory_failing", "has no spare memory rows left"
     if _text(element, "remapped_rows/remapped_row_pending") == "Yes":
-        detail = f"{at} needs a reset to put spare memory rows to use."
-        yield Fault(code="gpu_reset_pending", detail=detail)
+        yield "gpu_reset_pending", "needs a reset to put spare memory rows to use"
     if _text(element, "gpu_reset_status/reset_required") == "Yes":
-        yield Fault(code="gpu_reset_required", detail=f"{at} must be reset before it is used.")
+        yield "gpu_reset_required", "must be reset before it is used"
     if action := _text(element, "gpu_recovery_action"):
-        detail = f"{at} asks for: {plain(action)}."
-        yield Fault(code="gpu_recovery_wanted", detail=detail)
+        yield "gpu_recovery_wanted", f"asks for: {plain(action)}"
     state, status = _text(element, "fabric/state"), _text(element, "fabric/status")
     if (state and state != "Completed") or (status and status != "Success"):
         said = " ".join(plain(word) for word in (state, status) if word)
-        yield Fault(code="gpu_fabric_not_ready", detail=f"{at} is not in the fabric yet: {said}.")
+        yield "gpu_fabric_not_ready", f"is not in the fabric yet: {said}"
 
 
 def _lost(text: str) -> Iterator[Fault]:

@@ -125,6 +125,52 @@ class TestParseLinks:
 
         assert set(parse_links(matrix_text(bridged, tabs=True)).pairs.values()) == {(NVLINK, 6)}
 
+    def test_sees_the_gpu_that_is_not_in_the_fabric_with_the_others(self) -> None:
+        # The shape of a B200 box in github.com/vllm-project/vllm issue 16336, four GPUs of it.
+        text = (
+            "\tGPU0\tGPU1\tGPU2\tGPU3\tNIC0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\n"
+            "GPU0\t X \tNV18\tNODE\tNV18\tPXB\t0-55,112-167\t0\t\tN/A\n"
+            "GPU1\tNV18\t X \tNODE\tNV18\tNODE\t0-55,112-167\t0\t\tN/A\n"
+            "GPU2\tNODE\tNODE\t X \tNODE\tNODE\t0-55,112-167\t0\t\tN/A\n"
+            "GPU3\tNV18\tNV18\tNODE\t X \tNODE\t0-55,112-167\t0\t\tN/A\n"
+            "NIC0\tPXB\tNODE\tNODE\tNODE\t X \t\t\t\t\n"
+        )
+
+        table = parse_links(text)
+
+        assert table.faults == ()
+        assert {table.pairs[2, other] for other in (0, 1, 3)} == {(LinkClass.NODE, 0)}
+        assert {table.pairs[0, 1], table.pairs[1, 3], table.pairs[0, 3]} == {(NVSWITCH, 18)}
+
+    def test_leaves_a_list_of_domains_to_the_cpus(self) -> None:
+        # The shape of a GB200 board in github.com/sgl-project/sglang issue 11208.
+        text = (
+            "\tGPU0\tGPU1\tNIC0\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\n"
+            "GPU0\t X \tNV18\tSYS\t0-71\t0,3-9,11-17\t\t2\n"
+            "GPU1\tNV18\t X \tSYS\t72-143\t1,19-25,27-33\t\t18\n"
+        )
+
+        table = parse_links(text)
+
+        assert (table.numa, table.cpus) == ({}, {0: "0-71", 1: "72-143"})
+        assert table.pairs[0, 1] == (NVLINK, 18)
+
+    def test_reads_sixteen_gpus_and_their_adapters(self) -> None:
+        # The shape of github.com/NVIDIA/nccl-tests issue 78: HGX-2, an old driver, no domains.
+        names = [f"GPU{index}" for index in range(16)]
+        nics = [f"mlx5_{index}" for index in range(10)]
+        lines = ["        " + "    ".join([*names, *nics, "CPU Affinity"])]
+        for row in range(16):
+            cells = [" X " if row == column else "NV6" for column in range(16)]
+            affinity = "0-23,48-71" if row < 8 else "24-47,72-95"
+            lines.append("    ".join([names[row], *cells, *["SYS"] * 10, affinity]))
+
+        table = parse_links("\n".join(lines))
+
+        assert (table.count, table.faults, table.numa) == (16, (), {})
+        assert set(table.pairs.values()) == {(NVSWITCH, 6)}
+        assert table.cpus[15] == "24-47,72-95"
+
     def test_reads_a_single_gpu(self) -> None:
         text = (
             "     GPU0   CPU Affinity   NUMA Affinity   GPU NUMA ID\nGPU0  X     0-19    0    N/A\n"

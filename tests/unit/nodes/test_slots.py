@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpucloud_core.kernel.ids import SlotId
-from gpucloud_core.nodes.model import Node, NodeMode, Slot, SlotState, Topology
+from gpucloud_core.nodes.discovery import read_topology
+from gpucloud_core.nodes.model import Findings, Node, NodeMode, Slot, SlotState, Topology
 from gpucloud_core.nodes.slots import (
     CpuListInvalid,
     HostReserve,
@@ -18,7 +19,7 @@ from gpucloud_core.nodes.slots import (
     propose_slots,
     shares,
 )
-from node_builders import HGX_H200, pcie_tree, topologies
+from node_builders import HGX_H200, outputs_of, pcie_tree, report_text, topologies
 from row_builders import NOW, a_node
 
 
@@ -133,6 +134,20 @@ class TestConditions:
             "cpu_share",
             "node_mode",
         }
+
+    def test_ask_for_a_gpu_that_discovery_found_well(self) -> None:
+        text = report_text(HGX_H200).replace("<state>Completed", "<state>In Progress", 1)
+        text = text.replace("<current_mig>Disabled", "<current_mig>Enabled", 2)
+        faults = read_topology(outputs_of(HGX_H200, **{"nvidia-smi -q -x": text})).faults
+        node = a_real_node(findings=Findings(at=NOW, faults=faults))
+        slots = proposed(node)
+
+        assert [unmet(node, slot) for slot in slots[:3]] == [{"gpu_health"}, {"gpu_health"}, set()]
+        reasons = [each.reason for each in conditions(node, slots[0]) if not each.holds]
+        assert "is in MIG mode. The GPU at" in reasons[0]
+        mig = replace(node, mode=NodeMode.MIG)
+        assert unmet(mig, slots[0]) == {"gpu_health", "node_mode"}
+        assert unmet(mig, slots[1]) == {"node_mode"}
 
     def test_ask_for_a_guests_gpu_to_be_alone_in_its_iommu_group(self) -> None:
         first, *rest = HGX_H200.gpus
