@@ -177,8 +177,9 @@ class TestPairRanking:
             better += reached > expected
         assert better == 62
 
-    def test_agrees_with_its_single_cases_or_scores_more(self) -> None:
-        for suite in VECTORS["upstream_tests"]["besteffort"]:
+    @pytest.mark.parametrize("policy", ["besteffort", "staticdgx", "simple"])
+    def test_agrees_with_its_single_cases_or_scores_more(self, policy: str) -> None:
+        for suite in VECTORS["upstream_tests"][policy]:
             table = VECTORS["pair_scores"][suite["topology"]]
             for case in suite.get("cases", ()):
                 mask = PairRanking(table).best(
@@ -186,10 +187,28 @@ class TestPairRanking:
                 )
 
                 if not case["result"]:
-                    assert mask is None
+                    assert mask is None or policy != "besteffort"  # the others refuse more
                 else:
                     assert mask is not None
                     assert score(table, mask) >= score(table, mask_of(case["result"]))
+
+    @pytest.mark.parametrize("policy", ["besteffort", "staticdgx"])
+    def test_fills_a_machine_step_by_step_with_no_lower_score(self, policy: str) -> None:
+        for suite in VECTORS["upstream_tests"][policy]:
+            table = VECTORS["pair_scores"][suite["topology"]]
+            ranking = PairRanking(table)
+            reached = expected = 0
+            free = (1 << len(table)) - 1
+            for step in suite.get("steps", ()):
+                mask = ranking.best(free, step["size"])
+                if step["result"]:
+                    assert mask is not None
+                    reached += score(table, mask)
+                    expected += score(table, mask_of(step["result"]))
+                    free &= ~mask
+                elif free.bit_count() < step["size"] or not step["size"]:
+                    assert not mask
+            assert reached >= expected, suite["test"]
 
     @pytest.mark.parametrize("size", [0, 9])
     def test_has_no_set_of_no_gpus_or_of_too_many(self, size: int) -> None:
