@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-from svg_plot import Axis, dots, lines
+from gpucloud_adapters.svg_plot import Axis, dots, lines
 
 HARDEST: Final = "gpuspec33"
 FROM: Final = 80

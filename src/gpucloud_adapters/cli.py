@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from gpucloud_adapters import audit_check, parts
+from gpucloud_adapters import audit_check, parts, plan
 from gpucloud_adapters.audit_anchors import anchor_file
 from gpucloud_adapters.memory.simulation import command as simulation
 from gpucloud_adapters.settings import Settings, SettingsInvalid, UpSettings, database_url, home
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     rotate.add_argument("database_url", nargs="?", help="default: DATABASE_URL")
     simulate = commands.add_parser("simulate", help=simulation.SUMMARY)
     simulation.add_arguments(simulate)
+    plan.add_arguments(commands.add_parser("plan", help=plan.SUMMARY, description=plan.SUMMARY))
     return parser
 
 
@@ -152,7 +153,12 @@ COMMANDS: Final[dict[str, tuple[Callable[[Mapping[str, str]], int], str]]] = {
     "version": (_version, "Print the version."),
 }
 
-WITH_ARGUMENTS: Final = {"audit": _audit, "keys": _keys, "simulate": simulation.run}
+WITH_ARGUMENTS: Final = {
+    "audit": _audit,
+    "keys": _keys,
+    "simulate": simulation.run,
+    "plan": plan.run,
+}
 _KEYS: Final = "Change the key under which secrets are stored."
 _AUDIT: Final = "Verify or export the audit trail, without the platform running."
 

@@ -85,6 +85,11 @@ class Supply:
             )
         return self._prices
 
+    def of(self, gpu_count: int) -> int:
+        """Return how many launches of one size there is room for, of the sort with the most."""
+        pairs = zip(self._mix, self.counts, strict=True)
+        return max((have for demand, have in pairs if demand.gpu_count == gpu_count), default=0)
+
     def left(self) -> dict[str, int]:
         """Return how many launches of each size there is room for, as an explanation keeps it."""
         if self._is_plain:

@@ -147,7 +147,7 @@ def _mark(number: int, x: float, y: float) -> str:
 
 
 def _figure(value: float) -> str:
-    if value >= 1000 and value % 1000 == 0:
-        thousands = int(value) // 1000
-        return f"{thousands // 1000} M" if thousands % 1000 == 0 else f"{thousands} k"
+    for unit, name in ((1_000_000, " M"), (1_000, " k")):
+        if value >= unit and value % unit == 0:
+            return f"{int(value) // unit}{name}"
     return f"{value:g}"
