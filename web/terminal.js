@@ -1,51 +1,15 @@
-// A shell on an allocation, in a <dialog>: xterm.js over a WebSocket.
+// Shells on an allocation, in a <dialog>: xterm.js over WebSockets, one tab for each shell.
 //
-// A one-time token is fetched first and sent as a subprotocol. We send JSON text frames
-// {"type":"resize",cols,rows} and binary input; we get binary output and JSON text frames
-// {"type":"state",state,reason}. Every state is shown in words: connecting, live, reconnecting,
-// ended. Ctrl+Shift+F6 leaves the terminal for the buttons around it.
+// The shells live in the server: closing the dialog, a reload or a lost connection keeps them for
+// some minutes, and this window remembers their names. What is said on the socket stands in
+// terminal/session.js, how it is drawn in terminal/screen.js. Ctrl+Shift+F6 leaves the terminal for
+// the buttons around it.
 
-import { FitAddon } from "@xterm/addon-fit";
-import { Terminal } from "@xterm/xterm";
-import "@xterm/xterm/css/xterm.css";
+import { lendNonce, Screen } from "./terminal/screen.js";
+import { Session } from "./terminal/session.js";
+import * as kept from "./terminal/kept.js";
 
-const PROTOCOL = "gpucloud.terminal.v1";
-const BAD_TOKEN = 4401;
-const RETRIES = [500, 1000, 2000, 4000, 8000];
-const THEME = {
-  background: "#0b0d10",
-  foreground: "#d9dde3",
-  cursor: "#eceef1",
-  cursorAccent: "#0b0d10",
-  selectionBackground: "#35437a",
-  black: "#14171b",
-  red: "#ff9f97",
-  green: "#74dca0",
-  yellow: "#f3c263",
-  blue: "#9db0ff",
-  magenta: "#c9a9fb",
-  cyan: "#7fd0f2",
-  white: "#d9dde3",
-  brightBlack: "#8f98a5",
-  brightRed: "#ffb1ab",
-  brightGreen: "#9be8bb",
-  brightYellow: "#f7d493",
-  brightBlue: "#b9c6ff",
-  brightMagenta: "#dbc6fd",
-  brightCyan: "#a6e0f7",
-  brightWhite: "#ffffff",
-};
-
-/** xterm makes <style> elements; the policy allows those that carry the page's nonce. */
-function lendNonce(nonce) {
-  const make = document.createElement;
-  document.createElement = function (name, ...rest) {
-    const element = make.call(this, name, ...rest);
-    if (String(name).toLowerCase() === "style") element.setAttribute("nonce", nonce);
-    return element;
-  };
-  return () => (document.createElement = make);
-}
+const SIZES = [12.5, 14, 16, 20, 11];
 
 /**
  * Open the page's terminal. ``button`` names where a token is fetched (data-terminal); the dialog
@@ -55,171 +19,153 @@ export async function open(button) {
   const dialog = document.getElementById("terminal");
   if (!dialog || dialog.open) return;
   const takeBack = lendNonce(dialog.dataset.nonce);
-  const screen = dialog.querySelector("[data-screen]");
-  const term = new Terminal({
-    cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
-    fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--gc-mono"),
-    fontSize: 13,
-    lineHeight: 1.35,
-    scrollback: 5000,
-    theme: THEME,
-    allowProposedApi: false,
-  });
-  const fit = new FitAddon();
-  term.loadAddon(fit);
   dialog.showModal();
   await document.fonts.ready;
-  term.open(screen);
-  fit.fit();
-  const session = new Session({ dialog, term, address: button.dataset.terminal });
-
-  term.attachCustomKeyEventHandler((event) => {
-    if (event.ctrlKey && event.shiftKey && event.key === "F6") {
-      dialog.querySelector("[data-close]").focus();
-      return false;
-    }
-    return true;
-  });
-  const watcher = new ResizeObserver(() => {
-    fit.fit();
-    session.resize();
-  });
-  watcher.observe(screen);
-  const controls = new AbortController();
-  const listen = (target, kind, then) =>
-    target.addEventListener(kind, then, { signal: controls.signal });
-  listen(dialog.querySelector("[data-close]"), "click", () => dialog.close());
-  listen(dialog.querySelector("[data-full]"), "click", () => dialog.classList.toggle("full"));
-  listen(dialog.querySelector("[data-again]"), "click", () => session.connect());
-  listen(dialog.querySelector("[data-reader]"), "change", (event) => {
-    term.options.screenReaderMode = event.target.checked;
-  });
-  listen(dialog, "cancel", (event) => event.preventDefault()); // Escape belongs to the shell
-  listen(dialog, "close", () => {
-    controls.abort();
-    watcher.disconnect();
-    session.end();
-    term.dispose();
-    takeBack();
-    screen.replaceChildren();
-    button.focus();
-  });
-  session.connect();
-  term.focus();
+  const shown = new TerminalWindow(dialog, button.dataset.terminal);
+  dialog.addEventListener(
+    "close",
+    () => {
+      shown.close();
+      takeBack();
+      (button.isConnected ? button : document.querySelector("[data-terminal]"))?.focus();
+    },
+    { once: true },
+  );
 }
 
-class Session {
-  #socket = null;
-  #tries = 0;
-  #timer = 0;
-  #over = false;
-  #encoder = new TextEncoder();
+class TerminalWindow {
+  #tabs = [];
+  #at = 0;
+  #controls = new AbortController();
 
-  constructor({ dialog, term, address }) {
+  constructor(dialog, address) {
     this.dialog = dialog;
-    this.term = term;
     this.address = address;
-    term.onData((text) => this.#send(this.#encoder.encode(text)));
-    term.onBinary((text) => this.#send(Uint8Array.from(text, (one) => one.charCodeAt(0))));
+    this.place = dialog.querySelector("[data-screen]");
+    this.size = kept.size(SIZES[0]);
+    this.reader = kept.reader();
+    this.#listen();
+    const names = kept.sessions(address);
+    for (const name of names.length ? names : [""]) this.#add(name);
+    this.#show(0);
   }
 
-  async connect() {
-    clearTimeout(this.#timer);
-    this.#over = false;
-    this.#show(this.#tries ? "reconnecting" : "connecting");
-    let grant;
-    try {
-      grant = await this.#token();
-    } catch (problem) {
-      if (problem.final) return this.#finish(problem.message);
-      return this.#again("The server does not answer.");
+  close() {
+    this.#controls.abort();
+    for (const { session, screen } of this.#tabs) {
+      session.leave();
+      screen.remove();
     }
-    const address = new URL(grant.websocket_url, location.href);
-    address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    address.host = location.host;
-    const socket = new WebSocket(address, [PROTOCOL, grant.token]);
-    socket.binaryType = "arraybuffer";
-    this.#socket = socket;
-    socket.addEventListener("message", (event) => this.#receive(event.data));
-    socket.addEventListener("close", (event) => socket === this.#socket && this.#closed(event));
+    this.#tabs = [];
   }
 
-  async #token() {
-    const answer = await fetch(this.address, {
-      method: "POST",
-      headers: { Accept: "application/json" },
+  #listen() {
+    const { dialog } = this;
+    const on = (target, kind, then) =>
+      target.addEventListener(kind, then, { signal: this.#controls.signal });
+    const find = (name) => dialog.querySelector(`[data-${name}]`);
+    on(find("close"), "click", () => dialog.close());
+    on(find("new"), "click", () => {
+      this.#add("");
+      this.#show(this.#tabs.length - 1);
     });
-    const body = await answer.json();
-    if (answer.ok) return body;
-    const error = new Error(body.detail || body.title || "The terminal cannot be opened.");
-    error.final = answer.status >= 400 && answer.status < 500;
-    throw error;
+    on(find("tab"), "click", () => this.#show((this.#at + 1) % this.#tabs.length));
+    on(find("full"), "click", (event) => {
+      const full = dialog.classList.toggle("full");
+      event.currentTarget.setAttribute("aria-pressed", String(full));
+    });
+    on(find("size"), "click", () => this.#resize());
+    on(find("again"), "click", () => this.#again());
+    on(find("link-no"), "click", () => this.#ask(null));
+    on(find("link-yes"), "click", () => this.#ask(null));
+    const reader = find("reader");
+    reader.checked = this.reader;
+    on(reader, "change", () => {
+      this.reader = reader.checked;
+      kept.keepReader(this.reader);
+      for (const { screen } of this.#tabs) screen.reads(this.reader);
+    });
+    on(dialog, "cancel", (event) => event.preventDefault()); // Escape belongs to the shell
+    on(window, "offline", () => this.#tabs.forEach(({ session }) => session.lost()));
+    on(window, "online", () => this.#tabs.forEach(({ session }) => session.hurry()));
   }
 
-  #receive(data) {
-    if (typeof data !== "string") return this.term.write(new Uint8Array(data));
-    const message = JSON.parse(data);
-    if (message.type !== "state") return undefined;
-    if (message.state === "live") {
-      this.#tries = 0;
-      this.#show("live");
-      this.resize();
-    } else if (message.state === "ended") {
-      this.#finish(message.reason);
+  #add(name) {
+    const screen = new Screen(this.place, {
+      size: this.size,
+      reader: this.reader,
+      leave: () => this.dialog.querySelector("[data-close]").focus(),
+      ask: (uri) => this.#ask(uri),
+    });
+    const session = new Session({
+      address: this.address,
+      banner: this.dialog.dataset.banner,
+      screen,
+      name,
+      changed: () => this.#changed(),
+    });
+    this.#tabs.push({ session, screen });
+    session.connect();
+  }
+
+  #show(number) {
+    this.#at = number;
+    this.#tabs.forEach(({ screen }, index) => screen.show(index === number));
+    this.#changed();
+    this.#tabs[number].screen.focus();
+  }
+
+  #resize() {
+    this.size = SIZES[(SIZES.indexOf(this.size) + 1) % SIZES.length];
+    kept.keepSize(this.size);
+    for (const { screen } of this.#tabs) screen.resize(this.size);
+    this.#tabs[this.#at].screen.focus();
+  }
+
+  #again() {
+    const { session, screen } = this.#tabs[this.#at];
+    session.again();
+    screen.focus();
+  }
+
+  /** A link in the output is shown in full first; it opens when it is pressed there. */
+  #ask(uri) {
+    const bar = this.dialog.querySelector("[data-link]");
+    const target = this.dialog.querySelector("[data-link-yes]");
+    bar.hidden = uri === null;
+    this.dialog.querySelector("[data-link-text]").textContent = uri ?? "";
+    if (uri === null) {
+      target.removeAttribute("href");
+      this.#tabs[this.#at]?.screen.focus();
+    } else {
+      target.href = uri;
+      target.focus();
     }
-    return undefined;
   }
 
-  #closed(event) {
-    if (this.#over) return;
-    if (event.code === BAD_TOKEN) this.#again("The token was not accepted.");
-    else if (event.code === 1000) this.#finish(event.reason || "The shell ended.");
-    else this.#again("The connection was lost.");
-  }
-
-  #again(reason) {
-    if (this.#over) return;
-    const wait = RETRIES[this.#tries];
-    if (wait === undefined) {
-      this.#finish(`${reason} Gave up after ${RETRIES.length} tries.`);
-      return;
+  #changed() {
+    const { session } = this.#tabs[this.#at] ?? {};
+    if (!session) return;
+    const { dialog } = this;
+    kept.keepSessions(
+      this.address,
+      this.#tabs.map((tab) => tab.session.name).filter(Boolean),
+    );
+    dialog.dataset.state = session.state;
+    for (const badge of dialog.querySelectorAll("[data-when]")) {
+      badge.hidden = badge.dataset.when !== session.state;
     }
-    this.#tries += 1;
-    this.#show("reconnecting", `${reason} Trying again in ${wait / 1000} s.`);
-    this.#timer = setTimeout(() => this.connect(), wait);
+    say(dialog.querySelector("[data-latency]"), session.latency);
+    say(dialog.querySelector("[data-tries]"), session.tries > 1 ? `, try ${session.tries}` : "");
+    say(dialog.querySelector("[data-say]"), session.words);
+    dialog.querySelector("[data-again]").hidden = session.state !== "ended";
+    const tab = dialog.querySelector("[data-tab]");
+    say(tab, `tab ${this.#at + 1} of ${this.#tabs.length}`);
+    tab.disabled = this.#tabs.length < 2;
   }
+}
 
-  #finish(reason) {
-    this.#over = true;
-    this.#tries = 0;
-    this.#show("ended", reason);
-    this.#socket?.close();
-    this.#socket = null;
-  }
-
-  resize() {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return;
-    const { cols, rows } = this.term;
-    this.#socket.send(JSON.stringify({ type: "resize", cols, rows }));
-  }
-
-  end() {
-    this.#over = true;
-    clearTimeout(this.#timer);
-    this.#socket?.close(1000);
-    this.#socket = null;
-  }
-
-  #send(bytes) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(bytes);
-  }
-
-  #show(state, reason = "") {
-    this.dialog.dataset.state = state;
-    for (const badge of this.dialog.querySelectorAll("[data-when]")) {
-      badge.hidden = badge.dataset.when !== state;
-    }
-    this.dialog.querySelector("[data-say]").textContent = reason;
-    this.dialog.querySelector("[data-again]").hidden = state !== "ended";
-  }
+/** Change a text only if it is another: what is said again is read out again. */
+function say(element, words) {
+  if (element.textContent !== words) element.textContent = words;
 }

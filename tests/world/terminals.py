@@ -232,7 +232,7 @@ async def gateway(
     shells: Shells | None = None, *, populate: Callable[[], Awaitable[Any]] = populated
 ) -> AsyncIterator[Gateway]:
     """Serve a populated cloud until the block ends."""
-    cloud, ada, active, _, _ = await populate()
+    cloud, ada, known = await populate()
     app = memory_app(cloud, shells)
     port = free_port()
     server = Server(
@@ -241,7 +241,9 @@ async def gateway(
     serving = asyncio.create_task(server.serve())
     try:
         await answers(port)
-        opened = Gateway(port=port, cloud=cloud, ada=ada, allocation_id=active, app=app)
+        opened = Gateway(
+            port=port, cloud=cloud, ada=ada, allocation_id=AllocationId(known["active"]), app=app
+        )
         yield opened
         for socket in opened.sockets:
             socket.transport.abort()

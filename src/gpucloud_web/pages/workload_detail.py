@@ -153,6 +153,7 @@ class WorkloadPage:
     has_receipt: bool
     token_path: str
     terminal_title: str
+    terminal_banner: str
     metrics: MetricCharts | None
     cost_chart: Chart | None
     entries: ListView | None
@@ -214,11 +215,18 @@ class WorkloadPage:
             has_receipt=row.billing_stopped_at is not None,
             token_path=f"/api/v1/allocations/{row.id}/terminal-token",
             terminal_title=f"{username}@{row.name}",
+            terminal_banner=_banner(view),
             metrics=parts.metrics,
             cost_chart=parts.cost_chart,
             entries=parts.entries,
             lately=parts.lately,
         )
+
+
+def _banner(view: AllocationView) -> str:
+    models = sorted({gpu.model for gpu in view.gpus})
+    hardware = f"{' and '.join(models)} ×{len(view.gpus)}" if models else ""
+    return " · ".join(filter(None, ("gpucloud", view.allocation.id, hardware, view.node.region)))
 
 
 def _tabs(view: AllocationView, href: str, tab: str) -> tuple[SavedView, ...]:

@@ -76,6 +76,7 @@ class Live(msgspec.Struct, kw_only=True):
     Attributes:
         session: what to name to come back to this shell.
         offset: place of the first byte that follows.
+        end: how many bytes there were when the client came; those before it are shown again.
         lost: bytes between what the client has seen and ``offset`` that are no longer kept.
         typed: how many typed bytes have arrived so far; the client sends the rest again.
         resumed: the shell was there before.
@@ -88,6 +89,7 @@ class Live(msgspec.Struct, kw_only=True):
     reason: str = ""
     session: str
     offset: int
+    end: int
     lost: int
     typed: int
     resumed: bool

@@ -137,6 +137,7 @@ async def _greet(
     live = frames.Live(
         session=held.name,
         offset=found.offset,
+        end=held.replay.end,
         lost=found.lost,
         typed=held.typed,
         resumed=wish.session is not None,
