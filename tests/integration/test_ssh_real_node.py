@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from contracts.node_driver import NodeDriverContract, NodeRig, ShellsContract
+from contracts.node_rig import read_to_end, read_until
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
 from gpucloud_adapters.ssh.shells import SshShells
 from gpucloud_core.kernel.ids import ClaimId
+from gpucloud_core.nodes.ports import NodeUnreachable
 from gpucloud_core.nodes.wire_values import public_key
 from world.nodes import IMAGE, RealNode, real_node
 
@@ -76,3 +78,18 @@ class TestSshShellsOnARealNode(ShellsContract):
     @pytest.fixture
     def rig(self, real_rig: NodeRig) -> NodeRig:
         return real_rig
+
+    async def test_is_lost_when_the_nodes_sshd_is_killed(
+        self, rig: NodeRig, world: RealNode
+    ) -> None:
+        spec = rig.spec()
+        await rig.driver.provision(rig.access, spec)
+        session = await rig.shells.open(rig.access, spec.claim_id, columns=80, rows=24)
+        await session.write(b"echo it is $((40 + 2)) here\r")
+        await read_until(session, "it is 42")
+
+        world.run("pkill", "-KILL", "-f", f"^sshd: {rig.access.username}")
+
+        with pytest.raises(NodeUnreachable):
+            await read_to_end(session)
+        await session.close()

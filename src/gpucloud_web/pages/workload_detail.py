@@ -224,7 +224,7 @@ class WorkloadPage:
 
 
 def _banner(view: AllocationView) -> str:
-    models = sorted({gpu.model for gpu in view.gpus})
+    models = sorted({gpu.model.removeprefix("NVIDIA ") for gpu in view.gpus})
     hardware = f"{' and '.join(models)} ×{len(view.gpus)}" if models else ""
     return " · ".join(filter(None, ("gpucloud", view.allocation.id, hardware, view.node.region)))
 
