@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from gpucloud_core.access.sessions import RevokeSession
+from gpucloud_core.allocations.terminal import Holder
 from gpucloud_core.allocations.terminal_life import TerminalLimits
+from gpucloud_core.kernel.ids import AllocationId, TenantId, UserId
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_web.terminals import held, registry
 from world.terminals import Client, Gateway, StringShell, StringShells, gateway, level
@@ -126,6 +128,27 @@ class TestComingBack:
         client.drop()
         shell.end()
         await level(lambda: all(each.ended for each in gate.terminals.shells()))
+
+    async def test_takes_nothing_more_from_a_socket_that_was_replaced(self) -> None:
+        shell = StringShell(80, 24)
+        who = Holder(
+            tenant_id=TenantId("t"),
+            user_id=UserId("u"),
+            session_id=None,
+            allocation_id=AllocationId("a"),
+        )
+        one = held.HeldShell(name="trm_1", holder=who, shell=shell, now=0.0)
+        old, _ = one.attach(None, acknowledges=True)
+        await one.take(old, b"in time ")
+
+        new, _ = one.attach(0, acknowledges=True)
+        await one.take(old, b"too late: its client sends it again ")
+        await one.take(new, b"again")
+
+        await shell.hears(len(b"in time again"))
+        assert (shell.typed, one.typed) == (b"in time again", 13)
+        assert old.over.result().code == "taken_over"
+        await one.close()
 
     async def test_counts_what_is_no_longer_kept(self, gate: Gateway, shells: StringShells) -> None:
         client, shell = await opened(gate, shells)
