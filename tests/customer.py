@@ -41,6 +41,13 @@ class Customer:
     async def state(self, allocation_id: AllocationId) -> AllocationState:
         return (await self.cloud.read(self.actor, allocation_id)).allocation.state
 
+    async def waits_for(self, allocation_id: AllocationId) -> str:
+        """Return why the allocation's task waits, as its page says."""
+        task_id = (await self.cloud.read(self.actor, allocation_id)).allocation.task_id
+        async with self.cloud.transactions.begin(Scope.platform()) as unit:
+            task = await unit.tasks.get(task_id)
+        return task.wait_reason if task else ""
+
     async def nothing_was_made(self) -> bool:
         async with self.cloud.transactions.begin(Scope.platform()) as unit:
             rows = await unit.tasks.count() + await unit.allocations.count()

@@ -55,7 +55,7 @@ from gpucloud_core.billing import burn, due, goodwill, payments, webhooks
 from gpucloud_core.billing import queries as billing_queries
 from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
-from gpucloud_core.fleet import add, look, operate, slots
+from gpucloud_core.fleet import add, distrust, look, operate, slots
 from gpucloud_core.fleet import queries as nodes
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
@@ -137,6 +137,7 @@ USE_CASES: Final = (
     add.AddNode,
     look.LookAtNode,
     operate.OperateNode,
+    distrust.DistrustNode,
     look.ChangeMode,
     slots.WithholdSlots,
     nodes.ListNodes,

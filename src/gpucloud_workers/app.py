@@ -20,6 +20,7 @@ from gpucloud_core.allocations.reconcile import ReconcileMoney, ReconcileNode
 from gpucloud_core.audit.seal import AnchorAudit, SealAudit
 from gpucloud_core.billing.due import MeetDeadline, SettleDue
 from gpucloud_core.billing.webhooks import DueWebhooks, HandleWebhook
+from gpucloud_core.fleet.distrust import DistrustNode
 from gpucloud_core.kernel.ids import TaskId, TenantId
 from gpucloud_core.kernel.outbox import Bell, RelayUnit
 from gpucloud_core.kernel.unit import Event, Transactions
@@ -32,7 +33,7 @@ from gpucloud_workers.relay import Relay
 from gpucloud_workers.schedule import Job, keep_all
 from gpucloud_workers.sweep import SweepTasks
 
-THREADS: Final = 16  # tasks in flight; each waits for a node most of the time
+THREADS: Final = 4  # they take messages; the tasks themselves are on the event loop
 LOOK_MS: Final = 25  # how long an idle consumer may sleep before it looks at the queue again
 STOP_MS: Final = 10_000
 
@@ -92,6 +93,7 @@ async def jobs_of(
         transactions=await container.get(Transactions[AllocationUnit]),
         reconcile_node=await container.get(ReconcileNode),
         reconcile_money=await container.get(ReconcileMoney),
+        distrust=await container.get(DistrustNode),
     )
     settle = await container.get(SettleDue)
     deadlines = await container.get(MeetDeadline)
@@ -147,5 +149,7 @@ async def serve(settings: Settings) -> None:
     try:
         await _jobs_until(stop, settings, queue)
     finally:
+        await asyncio.to_thread(consumer.pause)
+        await asyncio.to_thread(queue.drain, STOP_MS / 1000)
         await asyncio.to_thread(consumer.stop, STOP_MS)
         broker.close()

@@ -1,7 +1,8 @@
 """Has every node in service compared with its rows about once a minute, several at a time.
 
 Any number of workers may do this: a node that another has read meanwhile is left out, and reading
-one twice is harmless. A node that does not answer keeps nobody waiting but itself.
+one twice is harmless. A node that does not answer keeps nobody waiting but itself; one
+that shows another host key is quarantined.
 """
 
 import asyncio
@@ -13,10 +14,12 @@ import structlog
 
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.reconcile import ReconcileMoney, ReconcileNode
+from gpucloud_core.fleet.distrust import DistrustNode
 from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.nodes.model import Node, NodeStatus
+from gpucloud_core.nodes.ports import HostKeyChanged
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +38,7 @@ class ReconcileFleet:
     transactions: Transactions[AllocationUnit]
     reconcile_node: ReconcileNode
     reconcile_money: ReconcileMoney
+    distrust: DistrustNode
     _tried: dict[NodeId, datetime] = field(default_factory=dict)
 
     async def __call__(self) -> int:
@@ -59,6 +63,10 @@ class ReconcileFleet:
         async with gate:
             try:
                 found = await self.reconcile_node(node_id)
+            except HostKeyChanged as error:
+                if await self.distrust(node_id, why=error.detail):
+                    log.warning("node.distrusted", node=node_id)
+                return
             except DomainError as error:
                 log.warning("reconcile.node_unread", node=node_id, code=error.code)
                 return

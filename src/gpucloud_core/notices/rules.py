@@ -245,6 +245,16 @@ def _drift(event: Event, _: Known) -> Told:
     return _for_operators(event, Severity.WARNING, f"Rows and reality disagree: {what}")
 
 
+def _distrusted(event: Event, _: Known) -> Told:
+    return _for_operators(
+        event, Severity.CRITICAL, "A node shows another host key than the one we pinned"
+    )
+
+
+def _trusted(event: Event, _: Known) -> Told:
+    return Told(clears=(Clear(kind="node.distrusted", subject=event.subject),))
+
+
 def _chain_lost(event: Event, _: Known) -> Told:
     return _for_operators(
         event, Severity.CRITICAL, "The audit chain is behind, or other than, its last anchor"
@@ -280,6 +290,8 @@ RULES: Final[Mapping[str, Rule]] = {
     DEGRADED: _degraded,
     "allocation.released": _over,
     "allocation.cancelled": _over,
+    "node.distrusted": _distrusted,
+    "node.active": _trusted,
     "audit.chain_lost": _chain_lost,
     "session.refresh_reused": _token_reused,
 }

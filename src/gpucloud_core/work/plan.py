@@ -161,14 +161,26 @@ def completed(task: Task, key: str, now: datetime, result: Mapping[str, object])
 
 
 def attempt_failed(
-    saga: Saga, task: Task, key: str, now: datetime, *, code: str, reason: str, jitter: float
+    saga: Saga,
+    task: Task,
+    key: str,
+    now: datetime,
+    *,
+    code: str,
+    reason: str,
+    jitter: float,
+    unknown: bool = False,
 ) -> Task:
-    """Return the task after a failed attempt: to be tried again later, or failed for good."""
+    """Return the task after a failed attempt: to be tried again later, or failed for good.
+
+    ``unknown``: nobody knows whether it was done, so the next attempt reads back first.
+    """
     step = next(step for step in task.steps if step.key == key)
     if step.attempt < saga.plan_of(key).attempts:
         later = now + retry_delay(step.attempt, jitter)
         waiting = _with_step(task, key, lambda s: replace(s, reason=reason))
-        return replace(waiting, due_at=later, wait_reason=f"trying again: {reason}")
+        doing = "checking what became of it" if unknown else "trying again"
+        return replace(waiting, due_at=later, wait_reason=f"{doing}: {reason}")
     failed = _with_step(
         task, key, lambda s: replace(s, status=StepStatus.FAILED, finished_at=now, reason=reason)
     )

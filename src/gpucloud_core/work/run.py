@@ -282,6 +282,7 @@ class RunTask(Generic[U]):
                     code=error.code,
                     reason=error.detail,
                     jitter=self.jitter.jitter(),
+                    unknown=error.kind is ErrorKind.UNAVAILABLE,
                 )
                 failed = any(s.key == key and s.status is StepStatus.FAILED for s in task.steps)
                 kind = "step.failed" if failed else "step.retrying"

@@ -182,6 +182,8 @@ class TestFailures:
         ada.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.UNREACHABLE_AFTER))
         allocation = await ada.launch()
 
+        await ada.cloud.work()
+        assert "checking what became of it" in await ada.waits_for(allocation)
         await ada.cloud.pass_time(timedelta(minutes=1))
 
         assert await ada.state(allocation) is AllocationState.ACTIVE
