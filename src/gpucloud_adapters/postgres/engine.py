@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 STATEMENT_TIMEOUT: Final = timedelta(seconds=15)
+ANSWER_TIMEOUT: Final = timedelta(seconds=20)  # the server's own limits come first, if it lives
 LOCK_TIMEOUT: Final = timedelta(seconds=5)
 IDLE_TIMEOUT: Final = timedelta(seconds=30)  # in an open transaction
 CONNECTION_AGE: Final = timedelta(minutes=30)
@@ -51,6 +52,7 @@ def create_engine(database_url: str, *, connections: int = 10, overflow: int = 1
         json_deserializer=msgspec.json.decode,
         connect_args={
             "timeout": CONNECT_TIMEOUT.total_seconds(),
+            "command_timeout": ANSWER_TIMEOUT.total_seconds(),
             "server_settings": {
                 "application_name": "gpucloud",
                 "timezone": "UTC",
