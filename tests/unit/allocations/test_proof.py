@@ -1,0 +1,94 @@
+"""What counts as proof of a wipe: only the whole of it, of this claim, and made after its end.
+
+Seen to fail when the instant of a proof was not compared (an old one was replayed and the GPUs
+were sold again), and when devices were counted with their repetitions.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from access_builders import NOON
+from customer import Customer
+from gpucloud_core.allocations.model import AllocationState
+from gpucloud_core.allocations.proof import CLOCK_SKEW, wipe_objection
+from gpucloud_core.kernel.ids import ClaimId, entity_id
+from gpucloud_core.nodes.model import NodeAccess, SlotState, WipeEvidence
+
+CLAIM, OTHER = (ClaimId(entity_id("clm", number)) for number in (1, 2))
+GPUS = 2
+PROOF = WipeEvidence(
+    claim_id=CLAIM,
+    at=NOON,
+    method="overwrite",
+    device_serials=("a", "b"),
+    command_hash="sha256:1",
+    random_reads=(("0", "00"),),
+    clean=True,
+)
+MOMENT = timedelta(microseconds=1)
+DEFECTS: dict[str, dict[str, object]] = {
+    "of another claim": {"claim_id": OTHER},
+    "older than the claim's end": {"at": NOON - CLOCK_SKEW - MOMENT},
+    "of a node that found something": {"clean": False},
+    "without a device": {"device_serials": ("a",)},
+    "with one device twice": {"device_serials": ("a", "a")},
+    "without devices": {"device_serials": ()},
+    "without a command": {"command_hash": ""},
+    "without a read-back": {"random_reads": ()},
+}
+
+
+def objection(proof: WipeEvidence) -> str | None:
+    return wipe_objection(proof, claim_id=CLAIM, gpu_count=GPUS, not_before=NOON)
+
+
+class TestAProof:
+    @given(skew=st.integers(0, int(CLOCK_SKEW.total_seconds())))
+    def test_is_believed_from_a_clock_that_is_a_little_off(self, skew: int) -> None:
+        for seconds in (-skew, skew):
+            assert objection(replace(PROOF, at=NOON + timedelta(seconds=seconds))) is None
+
+    @given(defects=st.sets(st.sampled_from(sorted(DEFECTS)), min_size=1))
+    def test_is_refused_with_any_defect(self, defects: set[str]) -> None:
+        proof = PROOF
+        for defect in sorted(defects):
+            proof = replace(proof, **DEFECTS[defect])  # type: ignore[arg-type]  # checked by replace
+
+        assert objection(proof)
+
+
+class Replayer(Customer):
+    """A customer whose node answers with a proof that it has from somewhere."""
+
+    def replays(self, **stolen: object) -> None:
+        wipe = self.cloud.driver.wipe
+
+        async def replayed(
+            access: NodeAccess, claim_id: ClaimId, gpu_uuids: tuple[str, ...]
+        ) -> WipeEvidence:
+            return replace(await wipe(access, claim_id, gpu_uuids), **stolen)  # type: ignore[arg-type]  # checked by replace
+
+        self.cloud.driver.wipe = replayed  # type: ignore[assignment,method-assign]  # that is the point
+
+
+class TestARelease:
+    @pytest.mark.parametrize("defect", ["of another claim", "older than the claim's end"])
+    async def test_stays_fenced_on_a_proof_that_is_replayed(self, defect: str) -> None:
+        ada = await Replayer.arrive()
+        allocation = await ada.launch(8)
+        await ada.cloud.work()
+        old = ada.cloud.clock.now() - timedelta(days=1)
+        ada.replays(**({"at": old} if "older" in defect else DEFECTS[defect]))
+
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.RELEASE_FAILED
+        assert view.allocation.release_failed_reason == "wipe_unproven"
+        assert await ada.slots() == {SlotState.CLEANUP_BLOCKED}
+        assert "wipe" not in view.allocation.receipt
