@@ -37,9 +37,10 @@ test: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Run every test 
 check: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Lint, types, architecture and unit tests (what a commit must pass)
 	@$(MAKE) --no-print-directory --keep-going -j2 $(TOGETHER) types lint imports unit
 
-campaign: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Kill workers at every point and race many times over; takes long
+campaign: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Kill, race and cut lines many times over; takes long
 	@.ci/system-parts
-	CAMPAIGN_ROUNDS=20 $(BIN)/pytest tests/integration/test_kill_steps.py tests/integration/test_races_launch.py
+	CAMPAIGN_ROUNDS=20 $(BIN)/pytest tests/integration/test_kill_steps.py tests/integration/test_races_launch.py \
+		tests/integration/test_database_trouble.py
 
 bench: $(STAMPS)/dev $(STAMPS)/editable ## Measure what must stay fast
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done

@@ -11,6 +11,7 @@ requests for good), and when a serialization failure was no refusal that is know
 
 import asyncio
 import base64
+import os
 import secrets
 import time
 from collections import Counter
@@ -34,6 +35,9 @@ ORIGIN = "http://127.0.0.1:8000"
 WRITERS = 6
 EACH = 5  # writes of a writer that must get through under each fault, or after it
 PATIENCE = 30.0  # seconds to recover unaided
+ROUNDS = int(os.environ.get("CAMPAIGN_ROUNDS", "1"))  # of each fault; `make campaign` has more
+
+pytestmark = pytest.mark.timeout(90 + 60 * ROUNDS)
 
 FLAKY = """
     CREATE FUNCTION stumble() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -154,7 +158,8 @@ class TestTheApi:
         await api.check()
         assert set(api.answers) == {httpx.codes.CREATED}
 
-        for fault in (Fault.CUT_SOME, Fault.REFUSE, Fault.SWALLOW_ANSWERS, Fault.SWALLOW_ALL):
+        faults = (Fault.CUT_SOME, Fault.REFUSE, Fault.SWALLOW_ANSWERS, Fault.SWALLOW_ALL)
+        for fault in faults * ROUNDS:
             api.answers.clear()
             await api.storm(fault, 2.0)
             assert api.answers[httpx.codes.SERVICE_UNAVAILABLE], f"{fault} was not noticed"
