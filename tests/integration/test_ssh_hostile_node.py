@@ -158,6 +158,16 @@ class TestANodeThat:
         assert found.outputs["cat /proc/meminfo"] == "MemTotal:\t1 kB\n[2J"
         assert sorted(node.commands) == sorted(map(shlex.join, wire.DISCOVERY_COMMANDS))
 
+    async def test_may_tell_of_sixteen_gpus_at_length_and_no_more(self) -> None:
+        report = b"<supported_clocks/>" * 32_768  # more than a verb may answer
+        async with hostile_node(saying(report)) as node, driving(node) as (driver, _):
+            found = await driver.discover(node.access)
+        async with hostile_node(saying(report * 4)) as node, driving(node) as (driver, _):
+            with pytest.raises(NodeRefused, match="more than 2048 KiB"):
+                await driver.discover(node.access)
+
+        assert len(found.outputs["nvidia-smi -q -x"]) == len(report)
+
     async def test_cannot_be_made_to_run_more_than_one_command(self) -> None:
         async with hostile_node(saying(b"")) as node, driving(node) as (_, connections):
             await connections.run(node.access, ["echo", "a; reboot", "$(id)", "'"], seconds=5)

@@ -76,7 +76,13 @@ class SshConnections:
         self._held: dict[NodeAccess, _Held] = {}
 
     async def run(
-        self, access: NodeAccess, argv: Sequence[str], *, stdin: bytes = b"", seconds: float
+        self,
+        access: NodeAccess,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        seconds: float,
+        bytes_max: int = OUTPUT_BYTES_MAX,
     ) -> Output:
         """Run a command on a node, over the held connection.
 
@@ -88,7 +94,7 @@ class SshConnections:
         async with self._borrowed(access) as connection:
             try:
                 async with asyncio.timeout(seconds):
-                    return await _run(connection, shlex.join(argv), stdin)
+                    return await _run(connection, shlex.join(argv), stdin, bytes_max)
             except TimeoutError as error:
                 raise NodeUnreachable(
                     f"The node did not finish {argv[0]} within {seconds:g} s."
@@ -232,12 +238,15 @@ def _changed(access: NodeAccess) -> HostKeyChanged:
     return HostKeyChanged(f"{access.host} shows another host key than the one we pinned.")
 
 
-async def _run(connection: asyncssh.SSHClientConnection, command: str, stdin: bytes) -> Output:
+async def _run(
+    connection: asyncssh.SSHClientConnection, command: str, stdin: bytes, bytes_max: int
+) -> Output:
     process = await connection.create_process(
         command, encoding=None, window=_WINDOW, max_pktsize=_CHUNK
     )
     readers = [
-        asyncio.ensure_future(_capped(stream)) for stream in (process.stdout, process.stderr)
+        asyncio.ensure_future(_capped(stream, bytes_max))
+        for stream in (process.stdout, process.stderr)
     ]
     try:
         try:
@@ -254,11 +263,11 @@ async def _run(connection: asyncssh.SSHClientConnection, command: str, stdin: by
     return Output(stdout, process.exit_status)
 
 
-async def _capped(stream: asyncssh.SSHReader[bytes]) -> bytes:
+async def _capped(stream: asyncssh.SSHReader[bytes], bytes_max: int) -> bytes:
     """Read to the end, or refuse."""
     chunks = bytearray()
     while chunk := await stream.read(_CHUNK):
         chunks += chunk
-        if len(chunks) > OUTPUT_BYTES_MAX:
-            raise NodeRefused(f"The node answered more than {OUTPUT_BYTES_MAX // 1024} KiB.")
+        if len(chunks) > bytes_max:
+            raise NodeRefused(f"The node answered more than {bytes_max // 1024} KiB.")
     return bytes(chunks)

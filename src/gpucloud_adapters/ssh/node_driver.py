@@ -24,6 +24,8 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 DISCOVERY_SECONDS: Final = 60.0
+DISCOVERY_BYTES_MAX: Final = 2 * 1024 * 1024
+"""A driver's report lists every clock that a GPU supports: sixteen GPUs fill half a megabyte."""
 _NOT_FOUND: Final = 127
 
 
@@ -58,7 +60,9 @@ class SshNodeDriver:
         """Run the node's own tools; one that is missing, or fails, has no output."""
         outputs = await asyncio.gather(
             *(
-                self._connections.run(access, argv, seconds=DISCOVERY_SECONDS)
+                self._connections.run(
+                    access, argv, seconds=DISCOVERY_SECONDS, bytes_max=DISCOVERY_BYTES_MAX
+                )
                 for argv in wire.DISCOVERY_COMMANDS
             )
         )

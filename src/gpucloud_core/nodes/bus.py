@@ -1,7 +1,7 @@
 """What else hangs on a node's PCI bus: adapters, disks, switches, and who shares an IOMMU group."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gpucloud_core.nodes.disks import parse_lsblk
@@ -10,6 +10,7 @@ from gpucloud_core.nodes.pci import (
     PciFunction,
     PciTree,
     iommu_mates,
+    parse_iommu_groups,
     parse_lspci,
     parse_pci_tree,
     short_address,
@@ -48,9 +49,13 @@ class Bus:
         return function.iommu_group, iommu_mates(function, self.functions)
 
 
-def read_bus(*, lspci: str, tree: str, lsblk: str) -> Bus:
-    """Put the three texts together; whatever is missing leaves its part empty."""
-    functions, paths = parse_lspci(lspci), parse_pci_tree(tree)
+def read_bus(*, lspci: str, tree: str, lsblk: str, groups: str = "") -> Bus:
+    """Put the texts together; whatever is missing leaves its part empty."""
+    known, paths = parse_iommu_groups(groups), parse_pci_tree(tree)
+    functions = tuple(
+        replace(each, iommu_group=known.get(each.address, each.iommu_group))
+        for each in parse_lspci(lspci)
+    )
     by_address = {function.address: function for function in functions}
     return Bus(
         functions=functions,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from gpucloud_core.nodes.model import Gpu, Topology
+from gpucloud_core.nodes.model import Gpu, Nvme, Topology
 
 MEMORY_SLACK_PERCENT: Final = 1
 """What the kernel keeps for itself changes with its version; that is no other machine."""
@@ -25,7 +25,7 @@ def differences(before: Topology, after: Topology) -> tuple[Difference, ...]:
 
     What a link of a GPU to itself says means nothing and is not compared.
     """
-    return (*_gpus(before, after), *_host(before, after))
+    return (*_gpus(before, after), *_host(before, after), *_devices(before, after))
 
 
 def _gpus(before: Topology, after: Topology) -> Iterator[Difference]:
@@ -53,6 +53,7 @@ def _gpu(was: Gpu, now: Gpu) -> Iterator[Difference]:
         "gpu_model_changed": (was.model, now.model),
         "gpu_memory_changed": (f"{was.memory_mib} MiB", f"{now.memory_mib} MiB"),
         "gpu_moved": (_place(was), _place(now)),
+        "gpu_isolation_changed": (_isolation(was), _isolation(now)),
     }
     for code, (old, new) in facts.items():
         if old != new:
@@ -62,6 +63,12 @@ def _gpu(was: Gpu, now: Gpu) -> Iterator[Difference]:
 def _place(gpu: Gpu) -> str:
     module = "" if gpu.module_id is None else f", module {gpu.module_id}"
     return f"GPU {gpu.index} at {gpu.pci_address}, NUMA domain {gpu.numa}{module}"
+
+
+def _isolation(gpu: Gpu) -> str:
+    if gpu.iommu_group is None:
+        return "no IOMMU group"
+    return f"with {', '.join(gpu.iommu_mates)}" if gpu.iommu_mates else "alone in its IOMMU group"
 
 
 def _link(topology: Topology, one: Gpu, other: Gpu) -> str:
@@ -82,6 +89,30 @@ def _host(before: Topology, after: Topology) -> Iterator[Difference]:
         )
     if before.driver_version != after.driver_version:
         yield _difference("driver_changed", "host", before.driver_version, after.driver_version)
+
+
+def _devices(before: Topology, after: Topology) -> Iterator[Difference]:
+    """Yield adapters by address and disks by name."""
+    kinds = {
+        "nic": (
+            {nic.pci_address: nic.model for nic in before.nics},
+            {nic.pci_address: nic.model for nic in after.nics},
+        ),
+        "disk": (
+            {disk.name: _disk(disk) for disk in before.nvmes},
+            {disk.name: _disk(disk) for disk in after.nvmes},
+        ),
+    }
+    for kind, (was, now) in kinds.items():
+        for name in sorted(was.keys() | now.keys()):
+            old, new = was.get(name, "nothing"), now.get(name, "nothing")
+            if old != new:
+                change = "gone" if name not in now else "new" if name not in was else "changed"
+                yield _difference(f"{kind}_{change}", name, old, new)
+
+
+def _disk(disk: Nvme) -> str:
+    return f"{disk.model or 'a disk'}, {disk.size_bytes} bytes"
 
 
 def _cpus(topology: Topology) -> str:

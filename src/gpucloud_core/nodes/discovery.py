@@ -35,6 +35,7 @@ AMD_STATIC: Final = "amd-smi static --json"
 AMD_TOPOLOGY: Final = "amd-smi topology --json"
 PCI: Final = "lspci -vmm -D"
 PCI_TREE: Final = "grep -rs --include=numa_node . /sys/devices"
+IOMMU: Final = "find /sys/kernel/iommu_groups -type l"
 DISKS: Final = "lsblk -J -b"
 CPUS: Final = "lscpu -J"
 CPULISTS: Final = "grep -rs --include=cpulist . /sys/devices/system/node"
@@ -67,7 +68,10 @@ def read_topology(outputs: Mapping[str, str]) -> Discovered:
     if memory is None:
         faults.append(Fault(code="memory_unknown", detail="/proc/meminfo does not tell."))
     bus = read_bus(
-        lspci=outputs.get(PCI, ""), tree=outputs.get(PCI_TREE, ""), lsblk=outputs.get(DISKS, "")
+        lspci=outputs.get(PCI, ""),
+        tree=outputs.get(PCI_TREE, ""),
+        lsblk=outputs.get(DISKS, ""),
+        groups=outputs.get(IOMMU, ""),
     )
     topology = _topology(report, links, cpus, bus, memory or 0)
     faults += [

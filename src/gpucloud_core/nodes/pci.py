@@ -1,8 +1,9 @@
 """The PCI bus of a node: what sits where, behind which switch, and in which IOMMU group.
 
-``lspci -vmm -D`` says what each function is; the paths of the ``numa_node`` files below
-``/sys/devices`` say through which bridges it is reached. A device hangs on a *switch* when two
-bridges of one (its upstream and its downstream port) stand below a root port.
+``lspci -vmm -D`` says what each function is, and newer ones its IOMMU group, which ``/sys`` always
+tells; the paths of the ``numa_node`` files below ``/sys/devices`` say through which bridges it is
+reached. A device hangs on a *switch* when two bridges of one (its upstream and its downstream
+port) stand below a root port.
 """
 
 import re
@@ -19,6 +20,7 @@ _FILE: Final = re.compile(
     rf"/sys/devices/pci[0-9a-f]{{4,8}}:[0-9a-f]{{2}}/(?P<path>{_ADDRESS}(?:/{_ADDRESS}){{0,15}})"
     r"(?:/nvme/(?P<nvme>nvme\d{1,4}))?/numa_node:(?P<numa>-?\d{1,4})\Z"
 )
+_MEMBER: Final = re.compile(rf"/sys/kernel/iommu_groups/(\d{{1,6}})/devices/({_ADDRESS})\Z")
 _PORTS_OF_A_SWITCH: Final = 2
 _BRIDGES: Final = frozenset({"Bridge", "Host bridge", "ISA bridge", "PCI bridge"})
 
@@ -83,6 +85,12 @@ def _function(record: str) -> PciFunction | None:
         numa=_number(facts.get("NUMANode", "")),
         iommu_group=_number(facts.get("IOMMUGroup", "")),
     )
+
+
+def parse_iommu_groups(text: str) -> dict[str, int]:
+    """Read ``find /sys/kernel/iommu_groups -type l``: the group of each address that has one."""
+    found = (_MEMBER.match(line.strip()) for line in text[:_TEXT_MAX].splitlines())
+    return {each[2]: int(each[1]) for each in found if each}
 
 
 def parse_pci_tree(text: str) -> PciTree:

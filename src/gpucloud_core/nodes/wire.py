@@ -54,6 +54,7 @@ DISCOVERY_COMMANDS: Final = (
     ("lscpu", "-J"),
     ("grep", "-rs", "--include=numa_node", ".", "/sys/devices"),
     ("grep", "-rs", "--include=cpulist", ".", "/sys/devices/system/node"),
+    ("find", "/sys/kernel/iommu_groups", "-type", "l"),
 )
 """A node's own tools; one vendor's are not there on the other's nodes.
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from gpucloud_core.nodes.bus import read_bus
 from gpucloud_core.nodes.disks import parse_lsblk
 from gpucloud_core.nodes.host import parse_cpulists
-from gpucloud_core.nodes.pci import iommu_mates, parse_lspci, parse_pci_tree, short_address
+from gpucloud_core.nodes.pci import (
+    iommu_mates,
+    parse_iommu_groups,
+    parse_lspci,
+    parse_pci_tree,
+    short_address,
+)
 
 LSPCI = """\
 Slot:\t0000:3a:00.0
@@ -180,6 +186,24 @@ class TestReadBus:
         assert bus.switch_of("00000000:3C:00.0") == "0000:38:00.0"
         assert bus.iommu_of("00000000:3C:00.0") == (12, ("0000:3d:00.0",))
         assert bus.iommu_of("00000000:99:00.0") == (None, ())
+
+    def test_takes_the_groups_that_the_kernel_tells_before_those_of_lspci(self) -> None:
+        groups = (
+            "/sys/kernel/iommu_groups/40/devices/0000:3c:00.0\n"
+            "/sys/kernel/iommu_groups/41/devices/0000:3d:00.0\n"
+            "/sys/kernel/iommu_groups/x/devices/0000:3d:00.0\n"
+            "/sys/kernel/iommu_groups/42/devices/../../../etc/passwd\n"
+        )
+
+        bus = read_bus(lspci=LSPCI, tree=TREE, lsblk="", groups=groups)
+
+        assert bus.iommu_of("00000000:3C:00.0") == (40, ())
+        assert parse_iommu_groups(groups) == {"0000:3c:00.0": 40, "0000:3d:00.0": 41}
+
+    @given(text=st.text(max_size=80))
+    def test_raises_nothing_for_groups(self, text: str) -> None:
+        parse_iommu_groups(text)
+        parse_iommu_groups(f"/sys/kernel/iommu_groups/{text}/devices/0000:3c:00.0")
 
     def test_is_empty_where_no_tool_answers(self) -> None:
         bus = read_bus(lspci="", tree="", lsblk="")

@@ -66,6 +66,9 @@ TOOLS: Final[Mapping[tuple[str, ...], Tool]] = {
     ("grep", "-rs", "--include=cpulist", ".", "/sys/devices/system/node"): (
         lambda _node, here: pci_text.cpu_lists(here)
     ),
+    ("find", "/sys/kernel/iommu_groups", "-type", "l"): (
+        lambda _node, here: pci_text.iommu_links(here)
+    ),
     ("cat", "/proc/meminfo"): lambda _node, here: machine_text.meminfo(here.memory_mib),
     ("lscpu", "-J"): lambda _node, here: machine_text.lscpu(here),
 }

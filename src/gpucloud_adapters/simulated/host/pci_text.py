@@ -33,7 +33,7 @@ def lspci(topology: Topology) -> str:
     """``lspci -vmm -D``: GPUs, switches, adapters and disks, in bus order."""
     functions = _functions(topology)
     records = [
-        _record(function, _FIRST_OTHER_GROUP + number) for number, function in enumerate(functions)
+        _record(function, _group(function, number)) for number, function in enumerate(functions)
     ]
     return "\n".join(records)
 
@@ -52,6 +52,18 @@ def numa_files(topology: Topology) -> str:
         if function.nvme:
             lines.append(f"{path}/nvme/{function.nvme}/numa_node:{function.numa}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def iommu_links(topology: Topology) -> str:
+    """``find /sys/kernel/iommu_groups -type l``: a link per function, below its group."""
+    return "".join(
+        f"/sys/kernel/iommu_groups/{_group(function, number)}/devices/{function.address}\n"
+        for number, function in enumerate(_functions(topology))
+    )
+
+
+def _group(function: _Function, number: int) -> int:
+    return _FIRST_OTHER_GROUP + number if function.group is None else function.group
 
 
 def cpu_lists(topology: Topology) -> str:
@@ -146,8 +158,7 @@ def _switches(topology: Topology) -> Iterator[_Function]:
         )
 
 
-def _record(function: _Function, other_group: int) -> str:
-    group = other_group if function.group is None else function.group
+def _record(function: _Function, group: int) -> str:
     rows = {
         "Slot": function.address,
         "Class": function.kind,
