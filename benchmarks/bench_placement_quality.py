@@ -113,10 +113,11 @@ def run(data: Path, task: Task) -> Replayed:
     return Replayed(task, replay(workload, PAPER[task.policy]), 0.0)
 
 
-def tasks(data: Path, seeds: Sequence[int], part: str) -> list[Task]:
+def tasks(data: Path, seeds: Sequence[int], part: str, only: Sequence[str] = ()) -> list[Task]:
     """Return every replay, the longest first."""
-    names = openb.names(data / "openb")
+    names = [name for name in openb.names(data / "openb") if not only or name in only]
     fleets = [f"philly{nodes}" for nodes in PHILLY_NODES]
+    fleets = [name for name in fleets if not only or name in only]
     whole = [
         Task(name, seed, policy, is_whole=True)
         for policy in (OURS, *PAPER)
@@ -240,6 +241,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--part", choices=["shipped", "whole", "all"], default="all")
+    parser.add_argument("--workloads", nargs="+", default=(), help="only these")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plots", type=Path, help="a folder to draw SVG plots into")
     options = parser.parse_args()
@@ -247,7 +249,7 @@ def main() -> int:
         print("skipped: the trace data is not here; name its folder with --data")
         return 0
     data, todo = Path(options.data), None
-    todo = tasks(data, options.seeds, options.part)
+    todo = tasks(data, options.seeds, options.part, options.workloads)
     each: Callable[[Task], Replayed] = partial(run, data)
     with ProcessPoolExecutor(options.workers) as workers:
         done = list(workers.map(each, todo))

@@ -135,6 +135,11 @@ class Curve:
         self._sums[point] += round(self.used / self._percent, 2)
         self._counts[point] += 1
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether so much has arrived that nothing more will be drawn."""
+        return round(self.arrived / self._percent) >= POINTS
+
     def points(self) -> tuple[float, ...]:
         pairs = zip(self._sums[:POINTS], self._counts[:POINTS], strict=True)
         return tuple(total / count if count else float("nan") for total, count in pairs)

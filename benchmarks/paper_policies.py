@@ -233,6 +233,8 @@ def replay(workload: Workload, make: type[Policy]) -> tuple[float, ...]:
     version, clock = np.zeros(size, dtype=np.int64), 1
     known: dict[Pod, tuple[Ints, int]] = {}
     for pod in workload.arrivals:
+        if curve.is_full:
+            break
         scores, seen = known.get(pod, (np.empty(size, dtype=np.int64), -1))
         stale = np.flatnonzero(version > seen)
         if len(stale):

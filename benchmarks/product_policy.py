@@ -108,6 +108,8 @@ def replay_product(workload: Workload) -> tuple[float, ...]:
     mix = mix_of(workload.listed, systems)
     curve = Curve(workload.gpus)
     for pod in workload.arrivals:
+        if curve.is_full:
+            break
         request = PlacementRequest(
             sku_id=SkuId("pod"),
             pool=POOL,

@@ -47,6 +47,7 @@ class Customer:
     actor: Actor
     project_id: ProjectId
     ssh_key_id: str
+    access_token: str
 
     def request(
         self, gpu_count: int = 1, *, count: int = 1, spread: Spread = Spread.ANY
@@ -130,7 +131,12 @@ class Market:
                 tenant_id=actor.tenant_id, route="goodwill", key="first", body=b""
             ),
         )
-        return Customer(actor=actor, project_id=next(iter(actor.project_roles)), ssh_key_id=key.id)
+        return Customer(
+            actor=actor,
+            project_id=next(iter(actor.project_roles)),
+            ssh_key_id=key.id,
+            access_token=signed.tokens.access_token,
+        )
 
     async def launch(
         self,

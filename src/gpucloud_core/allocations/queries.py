@@ -19,6 +19,8 @@ from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.metering.charge import charged
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Gpu, Node, Slot
+from gpucloud_core.placement.explain import explain_placement
+from gpucloud_core.placement.model import Claim
 from gpucloud_core.work.model import Task, TaskEvent, TaskStatus
 
 
@@ -31,6 +33,7 @@ class AllocationView:
     node: Node
     slots: tuple[Slot, ...]  # all of the node
     gpus: tuple[Gpu, ...]  # its own
+    why_here: tuple[str, ...]  # what placement rested on, in sentences
     cost_micros: int  # up to as_of, to the micro-unit
     settled_micros: int
     billed_seconds: int
@@ -90,6 +93,12 @@ def step_line(task: Task | None) -> str:
     return f"{task.steps[at].title} ({at + 1} of {len(task.steps)})" if task.steps else ""
 
 
+def _why_here(claim: Claim | None) -> tuple[str, ...]:
+    if claim is None or not claim.explanation:
+        return ()
+    return explain_placement(claim.explanation, gpu_count=claim.mask.bit_count())
+
+
 def _status(allocation: Allocation, task: Task | None) -> PublicStatus:
     asked = task is not None and task.cancel_requested_at is not None
     return public_status(allocation.state, cause=allocation.cause, cancel_asked=asked)
@@ -108,6 +117,7 @@ class ReadAllocation:
             if node is None:
                 raise NotFound("The allocation's node is gone.")
             slots = await unit.slots.find(node_id=node.id)
+            claim = await unit.claims.get(allocation.claim_id)
             segments = await unit.usage_segments.find(allocation_id=allocation.id)
             task = await unit.tasks.get(allocation.task_id)
             now = await unit.now()
@@ -118,6 +128,7 @@ class ReadAllocation:
             node=node,
             slots=tuple(sorted(slots, key=lambda slot: slot.index)),
             gpus=tuple(gpu for gpu in node.topology.gpus if gpu.uuid in own),
+            why_here=_why_here(claim),
             cost_micros=cost_of(segments, now),
             settled_micros=sum(segment.settled_micros for segment in segments),
             billed_seconds=billed_seconds(segments, now),

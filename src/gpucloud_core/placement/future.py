@@ -15,11 +15,12 @@ a lone GPU before it splits a NUMA domain. Both figures are integers, compared i
 float, no rounding, no order of summing.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from gpucloud_core.placement.model import Demand, DemandMix
+from gpucloud_core.placement.model import DemandMix
 from gpucloud_core.placement.sets import FeasibleSets
 
 Usable = tuple[int, ...]
@@ -105,25 +106,39 @@ class Future:
 
     def __init__(self, sets: FeasibleSets, mix: DemandMix, system: str) -> None:
         self._sets = sets
-        self._mix = mix
-        self._may = [not demand.systems or system in demand.systems for demand in mix]
+        self._weights: Counter[int] = Counter()  # by size: the weighted GPUs of one launch
+        for demand in mix:
+            self._weights[demand.gpu_count] += demand.weight * demand.gpu_count
+        self._needs = [
+            None
+            if demand.systems and system not in demand.systems
+            else (demand.gpu_count, demand.vcpus, demand.memory_mib)
+            for demand in mix
+        ]
         self._packed: dict[tuple[int, int, bool], int] = {}
         self._families = {demand.gpu_count: _by_lowest(sets, demand.gpu_count) for demand in mix}
 
     def usable(self, free: int, share: Share) -> Usable:
         """Return how many launches of each sort fit in ``free``, canonical, with that share."""
-        return tuple(
-            [
-                self._fitting(free, demand, share) if may else 0
-                for demand, may in zip(self._mix, self._may, strict=True)
-            ]
-        )
+        most = {size: self._pack(free, size, best_only=False) for size in self._weights}
+        found = []
+        for need in self._needs:
+            count = 0
+            if need is not None:
+                size, vcpus, memory_mib = need
+                count = most[size]
+                if vcpus:
+                    count = min(count, share.vcpus // vcpus)
+                if memory_mib:
+                    count = min(count, share.memory_mib // memory_mib)
+            found.append(count)
+        return tuple(found)
 
     def fine(self, free: int) -> int:
         """Return the weighted GPUs that could be sold in sets of the best quality."""
         return sum(
-            demand.weight * demand.gpu_count * self._pack(free, demand.gpu_count, best_only=True)
-            for demand in self._mix
+            weight * self._pack(free, size, best_only=True)
+            for size, weight in self._weights.items()
         )
 
     def options(self, free: int, size: int, *, has: Share, takes: Share) -> tuple[Option, ...]:
@@ -150,14 +165,6 @@ class Future:
             key = spoiled, fine - self.fine(rest)
             found[key] = min(found.get(key, mask), mask)
         return tuple(Option(mask, *key) for key, mask in found.items())
-
-    def _fitting(self, free: int, demand: Demand, share: Share) -> int:
-        count = self._pack(free, demand.gpu_count, best_only=False)
-        if demand.vcpus:
-            count = min(count, share.vcpus // demand.vcpus)
-        if demand.memory_mib:
-            count = min(count, share.memory_mib // demand.memory_mib)
-        return count
 
     def _pack(self, free: int, size: int, *, best_only: bool) -> int:
         """Return how many disjoint sets of ``size`` fit in ``free``, exactly."""

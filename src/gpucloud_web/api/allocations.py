@@ -184,6 +184,7 @@ class AllocationBody(msgspec.Struct, kw_only=True):
     task_id: str
     node: NodeBody
     gpus: list[GpuBody]
+    why_here: list[str]
     connection: ConnectionBody | None
     ssh_keys: list[KeyBody]
     failure_reason: str | None
@@ -215,6 +216,7 @@ class AllocationBody(msgspec.Struct, kw_only=True):
             task_id=row.task_id,
             node=NodeBody(view.node.name, view.node.region),
             gpus=[GpuBody.of(gpu) for gpu in view.gpus],
+            why_here=list(view.why_here),
             connection=connection_body(view),
             ssh_keys=[KeyBody(k.id, k.name, k.fingerprint, k.applied_at) for k in row.keys],
             failure_reason=row.failure_reason,

@@ -29,6 +29,7 @@ class Place:
     strip: SlotStrip
     facts: tuple[Fact, ...]
     picture: TopologyPicture
+    why: tuple[str, ...]  # why it stands here, a sentence each
 
 
 def place_of(view: AllocationView) -> Place:
@@ -62,6 +63,7 @@ def place_of(view: AllocationView) -> Place:
             free=free,
             states={slot.index: slot.state for slot in view.slots if slot.state in OUT_OF_SALE},
         ),
+        why=view.why_here,
     )
 
 

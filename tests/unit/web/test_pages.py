@@ -219,6 +219,8 @@ class TestWorkload:
         assert "<svg" in hardware.text
         assert hardware.text.count('id="topology-gpu-') == 8
         assert "others are grey and unnamed" in hardware.text
+        assert "Why here" in hardware.text
+        assert "nodes could take it." in hardware.text
 
     async def test_shows_metrics_and_the_course_of_its_cost(self, visitor: PageVisitor) -> None:
         await visitor.arrive()
