@@ -237,7 +237,8 @@ GROUPS: Final[tuple[NavGroup, ...]] = (
                 title="Nodes",
                 path="/admin/nodes",
                 icon="server",
-                audience=Audience.PLATFORM_ADMIN,
+                maturity=_LIVE,
+                audience=Audience.OPS,
                 will_do="Add, probe, discover, approve, drain and retire nodes.",
             ),
             NavPage(

@@ -71,6 +71,7 @@ class TaskView:
     members: tuple[Task, ...]
     allocations: tuple[Allocation, ...]
     as_of: datetime
+    node: Node | None = None  # what it is about, if that is a node
 
 
 def cost_of(segments: Sequence[UsageSegment], now: datetime) -> int:
@@ -257,8 +258,9 @@ class ReadTask:
             members = await unit.tasks.find(parent_id=task.id) if not task.subject else ()
             subjects = [member.subject for member in members] or [task.subject]
             allocations = await unit.allocations.find_any("id", subjects)
+            node = None if members or allocations else await unit.nodes.get(task.subject)
             now = await unit.now()
-        return TaskView(task=task, members=members, allocations=allocations, as_of=now)
+        return TaskView(task=task, members=members, allocations=allocations, as_of=now, node=node)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ from gpucloud_core.access.model import Actor
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.fleet.tasks import PROBE_NODE, queue_on_node
 from gpucloud_core.kernel.errors import AlreadyExists, FieldError, ValidationFailed
-from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
 from gpucloud_core.kernel.ids import Ids, NodeId, TaskId
 from gpucloud_core.kernel.secret_box import SecretBox
 from gpucloud_core.kernel.unit import Scope, Transactions
@@ -79,10 +78,8 @@ class AddNode:
     ids: Ids
     box: SecretBox
 
-    async def __call__(
-        self, *, actor: Actor, asked: NodeAsked, idempotency: IdempotencyKey | None = None
-    ) -> NodeAdded:
-        """Add it once per key.
+    async def __call__(self, *, actor: Actor, asked: NodeAsked) -> NodeAdded:
+        """Add it.
 
         Raises:
             Forbidden: the actor is no administrator of the platform.
@@ -93,11 +90,6 @@ class AddNode:
         if faults := field_errors(asked):
             raise ValidationFailed("The node needs another look.", fields=faults)
         async with self.transactions.begin(Scope.platform()) as unit:
-            match await replay(unit, idempotency):
-                case [str(node_id), str() | None as task_id]:
-                    return NodeAdded(
-                        node_id=NodeId(node_id), task_id=TaskId(task_id) if task_id else None
-                    )
             node = await self._node(unit, asked)
             task = None
             if asked.probe:
@@ -111,7 +103,6 @@ class AddNode:
                 )
             )
             task_id = task.id if task else None
-            await remember(unit, idempotency, [node.id, task_id])
         return NodeAdded(node_id=node.id, task_id=task_id)
 
     async def _node(self, unit: FleetUnit, asked: NodeAsked) -> Node:

@@ -14,7 +14,6 @@ from gpucloud_core.fleet.rows import keep_node, lock_node
 from gpucloud_core.fleet.slots import new_endpoints
 from gpucloud_core.fleet.tasks import CHANGE_MODE, DISCOVER_NODE, PROBE_NODE, queue_on_node
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
 from gpucloud_core.kernel.ids import Ids, NodeId, TaskId
 from gpucloud_core.kernel.unit import AuditFact, Event, Json, Scope, Transactions
 from gpucloud_core.nodes.lifecycle import NodeEvent
@@ -42,7 +41,6 @@ class LookAtNode:
         actor: Actor,
         node_id: NodeId,
         saga: Saga,
-        idempotency: IdempotencyKey | None = None,
     ) -> TaskId:
         """Return the task to follow; one of the same kind under way is joined.
 
@@ -52,12 +50,9 @@ class LookAtNode:
         """
         require(actor, Action.NODE_OPERATE)
         async with self.transactions.begin(Scope.platform()) as unit:
-            if isinstance(known := await replay(unit, idempotency), str):
-                return TaskId(known)
             node = (await lock_node(unit, node_id)).node
             task = await queue_on_node(unit, self.ids, actor, node, saga)
             await unit.audit(fact_by(actor, action=f"node.{saga.kind}", target=node_id))
-            await remember(unit, idempotency, task.id)
         return task.id
 
 
@@ -170,7 +165,6 @@ class ChangeMode:
         node_id: NodeId,
         mode: NodeMode,
         reason: str = "",
-        idempotency: IdempotencyKey | None = None,
     ) -> TaskId:
         """Queue the change and return the task to follow.
 
@@ -182,8 +176,6 @@ class ChangeMode:
         require(actor, Action.NODE_MANAGE)
         why = said(reason, needed=False)
         async with self.transactions.begin(Scope.platform()) as unit:
-            if isinstance(known := await replay(unit, idempotency), str):
-                return TaskId(known)
             locked = await lock_node(unit, node_id)
             if locked.claims:
                 raise in_use(locked.node.name, await holdings_on(unit, [node_id]))
@@ -198,7 +190,6 @@ class ChangeMode:
                     changes={"mode": [node.mode, mode], "reason": [None, why]},
                 )
             )
-            await remember(unit, idempotency, task.id)
         return task.id
 
 

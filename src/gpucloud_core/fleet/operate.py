@@ -16,7 +16,6 @@ from gpucloud_core.fleet.held import holdings_on, in_use
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.fleet.rows import LockedNode, keep_node, lock_node, off_sale
 from gpucloud_core.kernel.errors import FieldError, IllegalTransition, ValidationFailed
-from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.machine import Refused
 from gpucloud_core.kernel.unit import Event, Scope, Transactions
@@ -123,9 +122,8 @@ class OperateNode:
         node_id: NodeId,
         event: NodeEvent,
         reason: str = "",
-        idempotency: IdempotencyKey | None = None,
     ) -> Node:
-        """Return the node as it is then; once per key.
+        """Return the node as it is then.
 
         Raises:
             Forbidden: the actor's role does not allow it.
@@ -137,8 +135,6 @@ class OperateNode:
         require(actor, NEEDS[event])
         why = said(reason, needed=event in EXPLAINED)
         async with self.transactions.begin(Scope.platform()) as unit:
-            if await replay(unit, idempotency) is not None:
-                return await _as_it_is(unit, node_id)
             locked = await lock_node(unit, node_id)
             if event in {E.RETIRE, E.DELETE} and locked.claims:
                 raise in_use(locked.node.name, await holdings_on(unit, [node_id]))
@@ -158,15 +154,7 @@ class OperateNode:
                     changes={"status": [locked.node.status, node.status], "reason": [None, why]},
                 )
             )
-            await remember(unit, idempotency, {"id": node_id})
         return node
-
-
-async def _as_it_is(unit: FleetUnit, node_id: NodeId) -> Node:
-    node = await unit.nodes.get(node_id)
-    if node is None:
-        raise AssertionError("a node whose act is remembered is there")
-    return node
 
 
 def _slots_after(locked: LockedNode, node: Node, now: datetime) -> list[Slot]:

@@ -10,7 +10,6 @@ from gpucloud_core.access.model import Actor
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.fleet.rows import LockedNode, keep_node, lock_node
 from gpucloud_core.kernel.errors import FieldError, IllegalTransition, ValidationFailed
-from gpucloud_core.kernel.idempotency import IdempotencyKey, remember, replay
 from gpucloud_core.kernel.ids import NodeId, SlotId
 from gpucloud_core.kernel.machine import Refused
 from gpucloud_core.kernel.unit import Scope, Transactions
@@ -32,7 +31,6 @@ class WithholdSlots:
         node_id: NodeId,
         event: SlotEvent,
         indexes: Collection[int] | None = None,
-        idempotency: IdempotencyKey | None = None,
     ) -> tuple[Slot, ...]:
         """Move the slots named, or all that can be; return the node's slots as they are then.
 
@@ -41,7 +39,6 @@ class WithholdSlots:
             node_id: whose slots.
             event: ``DISABLE`` or ``ENABLE``.
             indexes: which; None means every slot that can be moved so.
-            idempotency: the client's key.
 
         Raises:
             Forbidden: the actor is no administrator of the platform.
@@ -51,10 +48,7 @@ class WithholdSlots:
         """
         require(actor, Action.NODE_MANAGE)
         async with self.transactions.begin(Scope.platform()) as unit:
-            known = await replay(unit, idempotency)
             locked = await lock_node(unit, node_id)
-            if known is not None:
-                return locked.slots
             chosen = _chosen(locked, event, indexes)
             moved = _moved(locked.node, chosen, event, await unit.now())
             slots = tuple(moved.get(slot.id, slot) for slot in locked.slots)
@@ -67,7 +61,6 @@ class WithholdSlots:
                     changes={"slots": [None, [*(slot.index for slot in chosen)]]},
                 )
             )
-            await remember(unit, idempotency, {"id": node_id})
         return slots
 
 

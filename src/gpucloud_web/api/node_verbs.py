@@ -8,12 +8,9 @@ from litestar.params import FromPath, JSONBody
 
 from gpucloud_core.access.model import Actor
 from gpucloud_core.fleet.operate import OperateNode
-from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.nodes.lifecycle import NodeEvent
 from gpucloud_core.nodes.model import Node
 from gpucloud_web.api.nodes import node_id_of
-
-Key = NamedDependency[IdempotencyKey | None]
 
 
 class WhyBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,7 +43,6 @@ class NodeVerbs(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
@@ -57,7 +53,6 @@ class NodeVerbs(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.DRAIN,
             reason=why,
-            idempotency=idempotency,
         )
         return MovedBody.of(node)
 
@@ -66,7 +61,6 @@ class NodeVerbs(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
@@ -77,7 +71,6 @@ class NodeVerbs(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.UNDRAIN,
             reason=why,
-            idempotency=idempotency,
         )
         return MovedBody.of(node)
 
@@ -86,7 +79,6 @@ class NodeVerbs(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
@@ -97,7 +89,6 @@ class NodeVerbs(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.TAKE_OFFLINE,
             reason=why,
-            idempotency=idempotency,
         )
         return MovedBody.of(node)
 
@@ -106,7 +97,6 @@ class NodeVerbs(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
@@ -117,7 +107,6 @@ class NodeVerbs(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.BRING_BACK,
             reason=why,
-            idempotency=idempotency,
         )
         return MovedBody.of(node)
 
@@ -126,7 +115,6 @@ class NodeVerbs(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
@@ -137,7 +125,6 @@ class NodeVerbs(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.QUARANTINE,
             reason=why,
-            idempotency=idempotency,
         )
         return MovedBody.of(node)
 
@@ -146,7 +133,6 @@ class NodeVerbs(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
@@ -157,7 +143,6 @@ class NodeVerbs(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.CLEAR,
             reason=why,
-            idempotency=idempotency,
         )
         return MovedBody.of(node)
 
@@ -166,7 +151,6 @@ class NodeVerbs(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
@@ -177,7 +161,6 @@ class NodeVerbs(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.RETIRE,
             reason=why,
-            idempotency=idempotency,
         )
         return MovedBody.of(node)
 
@@ -186,7 +169,6 @@ class NodeVerbs(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
@@ -197,6 +179,5 @@ class NodeVerbs(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.ENROLL_AGAIN,
             reason=why,
-            idempotency=idempotency,
         )
         return MovedBody.of(node)

@@ -15,7 +15,6 @@ from gpucloud_core.fleet.operate import OperateNode
 from gpucloud_core.fleet.queries import ListNodes, ReadNode
 from gpucloud_core.fleet.slots import WithholdSlots, new_endpoints, slots_named
 from gpucloud_core.fleet.tasks import DISCOVER_NODE, PROBE_NODE
-from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import NodeId, SlotId, parse_id
 from gpucloud_core.nodes.lifecycle import NodeEvent, SlotEvent
 from gpucloud_core.nodes.model import NodeMode, NodeStatus
@@ -27,7 +26,6 @@ from gpucloud_web.api.node_bodies import NodeBody, NodeLineBody
 Search = Annotated[str, QueryParameter(description="Text in the id, the name or the region.")]
 Statuses = Annotated[list[NodeStatus] | None, QueryParameter(description="Only these.")]
 Why = Annotated[str, QueryParameter(description="Why; it stands in the audit log.")]
-Key = NamedDependency[IdempotencyKey | None]
 
 
 class AddNodeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -108,11 +106,10 @@ class AdminNodes(Controller):
         self,
         data: JSONBody[AddNodeBody],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         add_node: FromDishka[AddNode],
     ) -> NodeAddedBody:
         """Add a node and, unless told otherwise, probe it. Nothing is sold before approval."""
-        added = await add_node(actor=actor, asked=data.asked(), idempotency=idempotency)
+        added = await add_node(actor=actor, asked=data.asked())
         return NodeAddedBody(added.node_id, added.task_id)
 
     @get("/{node_id:str}", operation_id="getNode")
@@ -130,13 +127,10 @@ class AdminNodes(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         look: FromDishka[LookAtNode],
     ) -> LookBody:
         """Sign in to the node and compare its GPUs with what is known."""
-        task_id = await look(
-            actor=actor, node_id=node_id_of(node_id), saga=PROBE_NODE, idempotency=idempotency
-        )
+        task_id = await look(actor=actor, node_id=node_id_of(node_id), saga=PROBE_NODE)
         return LookBody(task_id)
 
     @post("/{node_id:str}/discover", operation_id="discoverNode", status_code=202)
@@ -144,13 +138,10 @@ class AdminNodes(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         look: FromDishka[LookAtNode],
     ) -> LookBody:
         """Read the node's inside and propose slots; on a node in service, tell what differs."""
-        task_id = await look(
-            actor=actor, node_id=node_id_of(node_id), saga=DISCOVER_NODE, idempotency=idempotency
-        )
+        task_id = await look(actor=actor, node_id=node_id_of(node_id), saga=DISCOVER_NODE)
         return LookBody(task_id)
 
     @post("/{node_id:str}/slots/approve", operation_id="approveSlots", status_code=200)
@@ -191,7 +182,6 @@ class AdminNodes(Controller):
         node_id: FromPath[str],
         data: JSONBody[SlotsBody],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         change: FromDishka[WithholdSlots],
         read_node: FromDishka[ReadNode],
     ) -> NodeBody:
@@ -201,7 +191,6 @@ class AdminNodes(Controller):
             node_id=node_id_of(node_id),
             event=SlotEvent.DISABLE,
             indexes=data.slots,
-            idempotency=idempotency,
         )
         return NodeBody.of_view(await read_node(actor=actor, node_id=node_id_of(node_id)))
 
@@ -211,7 +200,6 @@ class AdminNodes(Controller):
         node_id: FromPath[str],
         data: JSONBody[SlotsBody],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         change: FromDishka[WithholdSlots],
         read_node: FromDishka[ReadNode],
     ) -> NodeBody:
@@ -221,7 +209,6 @@ class AdminNodes(Controller):
             node_id=node_id_of(node_id),
             event=SlotEvent.ENABLE,
             indexes=data.slots,
-            idempotency=idempotency,
         )
         return NodeBody.of_view(await read_node(actor=actor, node_id=node_id_of(node_id)))
 
@@ -231,7 +218,6 @@ class AdminNodes(Controller):
         node_id: FromPath[str],
         data: JSONBody[ModeBody],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         change_mode: FromDishka[ChangeMode],
     ) -> LookBody:
         """Hand the GPUs out in another way; the node must be empty and is discovered anew."""
@@ -240,7 +226,6 @@ class AdminNodes(Controller):
             node_id=node_id_of(node_id),
             mode=data.mode,
             reason=data.reason,
-            idempotency=idempotency,
         )
         return LookBody(task_id)
 
@@ -249,7 +234,6 @@ class AdminNodes(Controller):
         self,
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
-        idempotency: Key,
         operate: FromDishka[OperateNode],
         reason: Why = "",
     ) -> None:
@@ -259,5 +243,4 @@ class AdminNodes(Controller):
             node_id=node_id_of(node_id),
             event=NodeEvent.DELETE,
             reason=reason,
-            idempotency=idempotency,
         )

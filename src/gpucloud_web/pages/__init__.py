@@ -13,6 +13,7 @@ from gpucloud_web.pages.home import HomePages
 from gpucloud_web.pages.inbox import InboxPages
 from gpucloud_web.pages.launch import LaunchPages
 from gpucloud_web.pages.live import live
+from gpucloud_web.pages.nodes import NodeActPages, NodePages
 from gpucloud_web.pages.palette import find
 from gpucloud_web.pages.preferences import (
     choose_columns,
@@ -40,6 +41,8 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     KeyPages,
     InboxPages,
     find,
+    NodePages,
+    NodeActPages,
     ComingPages,
     choose_theme,
     choose_density,

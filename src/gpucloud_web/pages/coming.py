@@ -5,20 +5,13 @@ and who can grant it, never an empty page.
 """
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency, Provide
 
-from gpucloud_web.navigation import (
-    GRANTED_BY,
-    PAGES,
-    ROLE_WORDS,
-    Maturity,
-    NavPage,
-    current_page,
-)
+from gpucloud_web.navigation import PAGES, Maturity, NavPage, current_page
+from gpucloud_web.pages.insiders import restricted
 from gpucloud_web.pages.visit import Visit, provide_visit
 from gpucloud_web.shell import audiences_of
 
@@ -27,7 +20,6 @@ PATHS: Final = [
     "/apps/{below:str}",
     "/access/projects/{below:str}",
     "/developer/docs/{below:str}",
-    "/admin/nodes/{below:str}",
     "/admin/users/{below:str}",
 ]
 """The pages of the menu that are coming, and the pages below them."""
@@ -45,21 +37,6 @@ class ComingPage:
         return cls(title=page.title, will_do=page.will_do)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestrictedPage:
-    """All that ``errors/restricted.html`` may know."""
-
-    title: str
-    who: str
-    granted: str
-
-    @classmethod
-    def of(cls, page: NavPage) -> "RestrictedPage":
-        return cls(
-            title=page.title, who=ROLE_WORDS[page.audience], granted=GRANTED_BY[page.audience]
-        )
-
-
 class ComingPages(Controller):
     path = "/"
     include_in_schema = False
@@ -72,6 +49,5 @@ class ComingPages(Controller):
         if page is None:
             raise AssertionError("a path of this handler belongs to no page of the menu")
         if page.audience not in audiences_of(visit.actor):
-            restricted = RestrictedPage.of(page)
-            return visit.page("errors/restricted.html", restricted, status=HTTPStatus.FORBIDDEN)
+            return restricted(visit, page)
         return visit.page("errors/coming.html", ComingPage.of(page))

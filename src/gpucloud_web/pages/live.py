@@ -22,6 +22,7 @@ from gpucloud_core.kernel.unit import Transactions
 POLL_SECONDS: Final = 1.0
 HEARTBEAT_POLLS: Final = 15
 CAPACITY_POLLS: Final = 10
+FLEET_POLLS: Final = 5
 POLLS_MAX: Final = 1800
 """A stream ends by itself after half an hour; the browser opens the next one."""
 
@@ -44,6 +45,8 @@ async def _follow(actor: Actor, read_pulse: ReadPulse) -> AsyncIterator[ServerSe
         changed = [topic for topic, mark in marks.items() if mark != seen.get(topic)]
         if poll % CAPACITY_POLLS == 0:
             changed.append("capacity")  # other tenants move it: nothing of ours tells
+        if poll % FLEET_POLLS == 0:
+            changed.append("fleet")  # operators' pages look at every tenant's
         seen = marks
         if changed:
             yield ServerSentEventMessage(data=" ".join(changed), event="changed")

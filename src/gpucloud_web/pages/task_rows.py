@@ -11,11 +11,14 @@ from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.queries import TaskView
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.saga import SAGAS
+from gpucloud_core.fleet.tasks import NODE_SAGAS
 from gpucloud_core.kernel.rows import Page
+from gpucloud_core.nodes.model import Node
 from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
 from gpucloud_web import formats
 from gpucloud_web.components import Fact, LogLine, TimelineRow
 from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.task_nodes import node_verdict
 from gpucloud_web.pages.workload_rows import hardware
 
 KINDS: Final = {
@@ -25,6 +28,9 @@ KINDS: Final = {
     "batch": "Launch",
     "edit_keys": "Change the keys of",
     "force_cleanup": "Clean up after",
+    "probe_node": "Probe",
+    "discover_node": "Discover",
+    "change_mode": "Change the mode of",
 }
 _MOVING: Final = {TaskStatus.QUEUED, TaskStatus.RUNNING}
 _WARNINGS: Final = ("retry", "fail", "undo")
@@ -62,6 +68,8 @@ class TaskPage:
     status: str
     status_words: str
     about: str
+    list_title: str
+    list_href: str
     subject: str
     subject_href: str
     verdict: Verdict
@@ -98,6 +106,8 @@ class TaskPage:
         subject = _subject(view)
         alone = first is not None and len(view.allocations) == 1
         href = f"/workloads/{first.id}" if first and alone else "/workloads"
+        if view.node is not None:
+            href = f"/admin/nodes/{view.node.id}"
         cancellable = moving and task.kind == "provision" and task.cancel_requested_at is None
         return cls(
             id=task.id,
@@ -105,6 +115,8 @@ class TaskPage:
             status=task.status,
             status_words=_status_words(task),
             about=f"started {formats.short_time(task.started_at or task.created_at, now, zone)}",
+            list_title="Workloads" if view.node is None else "Nodes",
+            list_href="/workloads" if view.node is None else "/admin/nodes",
             subject=subject,
             subject_href=href,
             verdict=verdict(view, now),
@@ -145,6 +157,8 @@ def _retry(view: TaskView) -> str:
 
 
 def _subject(view: TaskView) -> str:
+    if view.node is not None:
+        return view.node.name
     if len(view.allocations) == 1:
         return view.allocations[0].name
     return formats.counted(len(view.allocations), "workload")
@@ -165,6 +179,8 @@ def _status_words(task: Task) -> str:
 def verdict(view: TaskView, now: datetime) -> Verdict:
     """Return what a person wants to know first."""
     task = view.task
+    if view.node is not None:
+        return _of_node(task, view.node, now)
     launch = task.kind != "release"
     first = view.allocations[0] if view.allocations else None
     href = f"/workloads/{first.id}" if first and len(view.allocations) == 1 else "/workloads"
@@ -212,11 +228,26 @@ def verdict(view: TaskView, now: datetime) -> Verdict:
                 href="/launch",
             )
         case TaskStatus.QUEUED | TaskStatus.RUNNING:
-            return _moving(task, launch, now)
+            money = "Nothing is billed until it is active."
+            return _moving(task, money if launch else "Billing has stopped already.", now)
 
 
-def _moving(task: Task, launch: bool, now: datetime) -> Verdict:
-    money = "Nothing is billed until it is active." if launch else "Billing has stopped already."
+def _of_node(task: Task, node: Node, now: datetime) -> Verdict:
+    if task.status in _MOVING:
+        return _moving(task, "Nothing is changed on the machine.", now)
+    told = node_verdict(task, node)
+    worked = task.status is TaskStatus.SUCCEEDED
+    return Verdict(
+        tone="ok" if worked else "bad",
+        icon="circle-check" if worked else "circle-x",
+        strong=told.strong,
+        text=told.text,
+        action=told.action,
+        href=told.href,
+    )
+
+
+def _moving(task: Task, money: str, now: datetime) -> Verdict:
     if task.cancel_requested_at is not None:
         return Verdict(
             tone="busy",
@@ -245,9 +276,10 @@ def _moving(task: Task, launch: bool, now: datetime) -> Verdict:
 
 def usual_seconds(task: Task, step: Step) -> int:
     """Return how long a step usually takes: by history, else by the table."""
-    if step.usual_seconds or task.kind not in SAGAS:
+    sagas = SAGAS | NODE_SAGAS
+    if step.usual_seconds or task.kind not in sagas:
         return step.usual_seconds
-    plans = {plan.key: plan for plan in SAGAS[task.kind].steps}
+    plans = {plan.key: plan for plan in sagas[task.kind].steps}
     return int(plans[step.key].usual.total_seconds()) if step.key in plans else 0
 
 

@@ -12,6 +12,8 @@ from litestar import Litestar
 from api_world import memory_app
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_web.navigation import PAGES, Maturity
+from gpucloud_web.pages.node_words import BY_PATH as NODE_ACTS
+from gpucloud_web.pages.nodes import SAGAS
 from gpucloud_web.pages.workload_acts import ACTS
 
 FILE: Final = Path(__file__).resolve().parents[3] / "docs" / "ux" / "inventory.toml"
@@ -57,6 +59,10 @@ class TestInventory:
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),
             *(f"/infra/allocations/{{}}/{act}" for act in ("receipt", *ACTS)),
+            *(
+                f"/admin/nodes/{{}}/{act}"
+                for act in ("slots", "accept", "mode", *SAGAS, *NODE_ACTS)
+            ),
             *(f"{path}/{part}" for path in LISTS for part in ("rows", "csv")),
         }
 
