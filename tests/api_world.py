@@ -31,6 +31,7 @@ from gpucloud_core.nodes.ports import NodeDriver, Shells
 from gpucloud_core.notices.ports import NoticeUnit
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
+from gpucloud_core.waitlist.ports import WaitlistUnit
 from gpucloud_web.app import build
 
 ORIGIN = "http://127.0.0.1:8000"
@@ -104,6 +105,10 @@ class InMemory(Provider):
 
     @provide
     def nodes(self, cloud: MemoryCloud) -> Transactions[FleetUnit]:
+        return cloud.transactions
+
+    @provide
+    def waiting(self, cloud: MemoryCloud) -> Transactions[WaitlistUnit]:
         return cloud.transactions
 
     @provide

@@ -72,6 +72,9 @@ from gpucloud_core.placement import change_mode, onboard, rediscover
 from gpucloud_core.placement.enroll import EnrollNode
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
+from gpucloud_core.waitlist import join, serve
+from gpucloud_core.waitlist import queries as waiting
+from gpucloud_core.waitlist.ports import WaitlistUnit
 from gpucloud_core.work.run import Actions, RunTask
 
 USE_CASES: Final = (
@@ -134,6 +137,12 @@ USE_CASES: Final = (
     rediscover.AcceptFindings,
     change_mode.ChangeNodeMode,
     goodwill.GiveGoodwill,
+    join.JoinWaitlist,
+    join.LeaveWaitlist,
+    serve.ServeWaitlist,
+    waiting.ListWaitlist,
+    waiting.ReadWaitEntry,
+    waiting.ReadForecast,
     add.AddNode,
     look.LookAtNode,
     operate.OperateNode,
@@ -237,6 +246,10 @@ class Outside(Provider):
 
     @provide
     def fleet_transactions(self, all_: PostgresTransactions) -> Transactions[FleetUnit]:
+        return all_
+
+    @provide
+    def waitlist_transactions(self, all_: PostgresTransactions) -> Transactions[WaitlistUnit]:
         return all_
 
     @provide

@@ -21,6 +21,7 @@ from gpucloud_core.fleet.tasks import NODE_SAGAS
 from gpucloud_core.kernel.errors import ERRORS
 from gpucloud_core.kernel.machine import Machine
 from gpucloud_core.nodes.lifecycle import NODE, SLOT
+from gpucloud_core.waitlist.lifecycle import WAITLIST
 
 MACHINES: Final[tuple[Machine[Any, Any, Any, Any], ...]] = (
     LIFECYCLE,
@@ -28,6 +29,7 @@ MACHINES: Final[tuple[Machine[Any, Any, Any, Any], ...]] = (
     NODE,
     PAYMENT_SESSION,
     STANDING,
+    WAITLIST,
 )
 
 

@@ -35,6 +35,7 @@ from gpucloud_web.api import (
     schema,
     tasks,
     terminal,
+    waitlist,
 )
 from gpucloud_web.caller import provide_actor, provide_idempotency, provide_project
 from gpucloud_web.edge import Edge
@@ -66,6 +67,7 @@ API: Final[Sequence[ControllerRouterHandler]] = (
     node_verbs.NodeVerbs,
     terminal.mint_terminal_token,
     tasks.Tasks,
+    waitlist.WaitlistEntries,
     notices.Inbox,
     notices.Attention,
     billing.Billing,

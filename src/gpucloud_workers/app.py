@@ -26,6 +26,7 @@ from gpucloud_core.kernel.outbox import Bell, RelayUnit
 from gpucloud_core.kernel.unit import Event, Transactions
 from gpucloud_core.notices.overdue import SweepAttention
 from gpucloud_core.notices.tell import TellPeople
+from gpucloud_core.waitlist.serve import ServeWaitlist
 from gpucloud_core.work.run import RunTask
 from gpucloud_workers.queue import TaskQueue, make_broker
 from gpucloud_workers.reconcile import ReconcileFleet
@@ -102,6 +103,8 @@ async def jobs_of(
     anchor_audit = await container.get(AnchorAudit)
     sweep_attention = await container.get(SweepAttention)
 
+    serve_waitlist = await container.get(ServeWaitlist)
+
     async def attention() -> int:
         await sweep_attention()
         return 0
@@ -112,6 +115,7 @@ async def jobs_of(
         Job("webhooks", timedelta(seconds=1), webhooks),
         Job("deadlines", timedelta(seconds=1), deadlines),
         Job("expired", timedelta(seconds=5), expired),
+        Job("waitlist", timedelta(seconds=2), serve_waitlist),
         Job("settle", timedelta(seconds=10), settle),
         Job("reconcile", timedelta(seconds=60), reconcile),
         Job("seal_audit", timedelta(seconds=1), seal_audit),

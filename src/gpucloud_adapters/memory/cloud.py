@@ -62,6 +62,7 @@ from gpucloud_core.nodes.model import NodeAccess, NodeMode, Topology
 from gpucloud_core.nodes.systems import hgx_h200
 from gpucloud_core.placement.enroll import EnrollNode, NodeFacts
 from gpucloud_core.placement.fleet_view import FleetView
+from gpucloud_core.waitlist.serve import ServeWaitlist
 from gpucloud_core.work.run import RunTask
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -345,7 +346,9 @@ class MemoryCloud:
         return settled + met + released
 
     async def _timers(self) -> int:
-        return await ReleaseExpired(transactions=self.transactions, ids=self.ids)()
+        ended = await ReleaseExpired(transactions=self.transactions, ids=self.ids)()
+        launch = LaunchAllocations(transactions=self.transactions, ids=self.ids, fleet=self.fleet)
+        return ended + await ServeWaitlist(transactions=self.transactions, launch=launch)()
 
     async def _tenants(self) -> Sequence[TenantId]:
         async with self.transactions.begin(Scope.platform()) as unit:
@@ -357,5 +360,8 @@ class MemoryCloud:
             accounts = [row.next_deadline_at for row in await unit.billing_accounts.find()]
             segments = await unit.usage_segments.find(ended_at=None)
             timers = [row.releases_at for row in await unit.allocations.find()]
-        due = [*tasks, *accounts, *(s.next_settlement_at for s in segments), *timers]
+            waits = [
+                at for row in await unit.waitlist.find() for at in (row.due_at, row.expires_at)
+            ]
+        due = [*tasks, *accounts, *(s.next_settlement_at for s in segments), *timers, *waits]
         return [at for at in due if at is not None]

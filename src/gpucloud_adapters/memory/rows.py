@@ -19,6 +19,7 @@ from gpucloud_adapters.stored.kinds import (
     TASK_EVENTS,
     TASKS,
     USAGE_SEGMENTS,
+    WAITLIST,
     WEBHOOK_EVENTS,
     Kind,
     Tenancy,
@@ -39,6 +40,7 @@ from gpucloud_core.kernel.time import EPOCH
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.placement.model import Claim
+from gpucloud_core.waitlist.model import WaitEntry
 from gpucloud_core.work.model import Task, TaskEvent
 
 T = TypeVar("T")
@@ -218,6 +220,16 @@ class MemoryAllocations(MemoryRows[Allocation]):
 
 def _last_to_end(row: UsageSegment) -> tuple[bool, datetime]:
     return row.ended_at is None, row.ended_at or row.started_at
+
+
+class MemoryWaitlist(MemoryRows[WaitEntry]):
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, WAITLIST)
+
+    async def pools_due(self, now: datetime, *, limit: int) -> Sequence[str]:
+        found = self.having(lambda row: _has_come(row.due_at, now))
+        oldest = _oldest(found, lambda row: row.due_at, len(found))
+        return list(dict.fromkeys(row.pool for row in oldest))[:limit]
 
 
 class MemoryUsageSegments(MemoryRows[UsageSegment]):

@@ -21,6 +21,7 @@ from gpucloud_adapters.memory.rows import (
     MemoryStoredResponses,
     MemoryTasks,
     MemoryUsageSegments,
+    MemoryWaitlist,
     MemoryWebhookEvents,
 )
 from gpucloud_adapters.stored import kinds
@@ -229,6 +230,10 @@ class MemoryUnit:
     @property
     def allocations(self) -> MemoryAllocations:
         return MemoryAllocations(self._database, self._scope)
+
+    @property
+    def waitlist(self) -> MemoryWaitlist:
+        return MemoryWaitlist(self._database, self._scope)
 
     @property
     def state_changes(self) -> MemoryRows[StateChange]:

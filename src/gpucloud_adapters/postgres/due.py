@@ -34,11 +34,13 @@ from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, TaskId, TenantId
 from gpucloud_core.metering.model import UsageSegment
+from gpucloud_core.waitlist.model import WaitEntry
 from gpucloud_core.work.model import Task, TaskEvent
 
 ONE_TIME_TOKENS: Final = Statements(kinds.ONE_TIME_TOKENS)
 STORED_RESPONSES: Final = Statements(kinds.STORED_RESPONSES)
 ALLOCATIONS: Final = Statements(kinds.ALLOCATIONS)
+WAITLIST: Final = Statements(kinds.WAITLIST)
 USAGE_SEGMENTS: Final = Statements(kinds.USAGE_SEGMENTS)
 BILLING_ACCOUNTS: Final = Statements(kinds.BILLING_ACCOUNTS)
 WEBHOOK_EVENTS: Final = Statements(kinds.WEBHOOK_EVENTS)
@@ -90,6 +92,22 @@ class PostgresAllocations(PostgresRows[Allocation]):
     async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
         found = await self.session.rows(_EXPIRED, {"now": now, "row_limit": limit})
         return [AllocationId(row[0]) for row in found]
+
+
+_waiting = WAITLIST.columns
+_POOLS_DUE: Final = (
+    select(_waiting.pool)
+    .where(_waiting.due_at <= _NOW)
+    .group_by(_waiting.pool)
+    .order_by(func.min(_waiting.due_at), _waiting.pool)
+    .limit(_LIMIT)
+)
+
+
+class PostgresWaitlist(PostgresRows[WaitEntry]):
+    async def pools_due(self, now: datetime, *, limit: int) -> Sequence[str]:
+        found = await self.session.rows(_POOLS_DUE, {"now": now, "row_limit": limit})
+        return [str(row[0]) for row in found]
 
 
 _segment = USAGE_SEGMENTS.columns

@@ -293,6 +293,10 @@ class PostgresUnit:
         return PostgresRows(self._session, _TASK_EVENTS)
 
     @property
+    def waitlist(self) -> due.PostgresWaitlist:
+        return due.PostgresWaitlist(self._session, due.WAITLIST)
+
+    @property
     def allocations(self) -> due.PostgresAllocations:
         return due.PostgresAllocations(self._session, due.ALLOCATIONS)
 

@@ -40,6 +40,7 @@ from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node, NodeStatus, Slot, SlotState
 from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.placement.model import Claim, NodeCapacity
+from gpucloud_core.waitlist.model import WaitEntry
 from gpucloud_core.work.model import Task, TaskEvent
 
 T = TypeVar("T")
@@ -320,6 +321,13 @@ ALLOCATIONS: Final[Kind[Allocation]] = Kind(
         "ended_at",
     ),
     searchable=("id", "name"),
+)
+WAITLIST: Final[Kind[WaitEntry]] = Kind(
+    "waitlist",
+    WaitEntry,
+    found_by=("pool", "project_id"),
+    sortable=("state", "created_at", "expires_at"),
+    searchable=("id", "sku_id"),
 )
 STATE_CHANGES: Final[Kind[StateChange]] = Kind(
     "state_changes", StateChange, found_by=("allocation_id",), sortable=("at",)

@@ -6,7 +6,7 @@ refresh token must end its session although the request fails, so ``Refresh`` de
 transaction and refuses after it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gpucloud_core.access.acting import fact_by, person
@@ -29,7 +29,7 @@ from gpucloud_core.access.session_life import (
     token_hash,
 )
 from gpucloud_core.kernel.errors import DomainError, ErrorKind, NotFound
-from gpucloud_core.kernel.ids import SessionId
+from gpucloud_core.kernel.ids import SessionId, TenantId, UserId
 from gpucloud_core.kernel.unit import AuditFact, Event, Scope, Transactions
 
 
@@ -191,20 +191,43 @@ async def _mark_seen(unit: AccessUnit, session: Session, now: datetime) -> None:
 
 
 async def _actor(unit: AccessUnit, session: Session, user: User, client: Client) -> Actor:
-    member = await unit.tenant_members.get(f"{session.tenant_id}/{user.id}")
-    in_projects = await unit.project_members.find(tenant_id=session.tenant_id, user_id=user.id)
-    return Actor(
-        user_id=user.id,
-        username=user.username,
-        tenant_id=session.tenant_id,
-        tenant_role=member.role if member is not None else None,
+    actor = await _member(unit, session.tenant_id, user)
+    return replace(
+        actor,
         platform_role=user.platform_role,
-        project_roles={one.project_id: one.role for one in in_projects} if member else {},
         session_id=session.id,
         via=client.via,
         correlation_id=client.correlation_id,
         ip=client.ip,
         user_agent=client.user_agent,
+    )
+
+
+async def member_as_actor(
+    unit: AccessUnit, tenant_id: TenantId, user_id: UserId, *, via: str
+) -> Actor:
+    """Return a person as an actor of today, for what they asked to be done later.
+
+    They act with the rights they have now, and with none of the platform's.
+
+    Raises:
+        NotFound: they are gone, or disabled.
+    """
+    user = await unit.users.get(user_id)
+    if user is None or user.disabled_at is not None:
+        raise NotFound("The person who asked for it is not here any more.")
+    return replace(await _member(unit, tenant_id, user), via=via)
+
+
+async def _member(unit: AccessUnit, tenant_id: TenantId, user: User) -> Actor:
+    member = await unit.tenant_members.get(f"{tenant_id}/{user.id}")
+    in_projects = await unit.project_members.find(tenant_id=tenant_id, user_id=user.id)
+    return Actor(
+        user_id=user.id,
+        username=user.username,
+        tenant_id=tenant_id,
+        tenant_role=member.role if member is not None else None,
+        project_roles={one.project_id: one.role for one in in_projects} if member else {},
     )
 
 

@@ -101,6 +101,30 @@ class LaunchAllocations:
                 asked = await read_asked(unit, actor, project_id, request, account)
                 claims = await self._take(unit, actor, asked, errand)
                 return await self._accept(unit, actor, project_id, asked, account, claims, batch)
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            return await self.within(
+                unit, actor=actor, project_id=project_id, request=request, batch=batch
+            )
+
+    async def within(
+        self,
+        unit: AllocationUnit,
+        *,
+        actor: Actor,
+        project_id: ProjectId,
+        request: LaunchRequest,
+        batch: TaskId | None = None,
+    ) -> Accepted:
+        """Accept the launch in a transaction of the actor's tenant that is under way.
+
+        Raises:
+            ValidationFailed, DomainError: as the call itself; then the transaction must not be
+                committed.
+        """
+        account = await lock_account(unit, actor.tenant_id)
+        asked = await read_asked(unit, actor, project_id, request, account)
+        claims = await self._take(unit, actor, asked)
+        return await self._accept(unit, actor, project_id, asked, account, claims, batch)
 
     async def _take(
         self, unit: AllocationUnit, actor: Actor, asked: Asked, errand: Errand

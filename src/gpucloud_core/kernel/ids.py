@@ -25,6 +25,7 @@ ClaimId = NewType("ClaimId", str)
 AllocationId = NewType("AllocationId", str)
 TaskId = NewType("TaskId", str)
 PaymentId = NewType("PaymentId", str)
+WaitlistId = NewType("WaitlistId", str)
 
 PREFIXES: Final = {
     "ten": "tenant",
@@ -47,6 +48,7 @@ PREFIXES: Final = {
     "aud": "audit row",
     "not": "inbox notice",
     "att": "attention row",
+    "wtl": "waitlist entry",
 }
 """What each prefix stands for; the glossary page is printed from it."""
 

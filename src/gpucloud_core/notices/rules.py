@@ -235,6 +235,31 @@ def _over(event: Event, _: Known) -> Told:
     return Told(clears=tuple(Clear(kind=kind, subject=event.subject) for kind in kinds))
 
 
+# ---- the waitlist ----------------------------------------------------------------------------
+
+
+def _waited(level: NoticeLevel, title: str, text: str) -> Rule:
+    """Return the rule that tells the person who waits; ``{what}`` and ``{reason}`` are filled."""
+
+    def rule(event: Event, _: Known) -> Told:
+        size, sku = event.payload.get("gpu_count"), event.payload.get("sku_id")
+        words = {"what": f"{size} × {sku}", "reason": str(event.payload.get("reason") or "")}
+        task = event.payload.get("task_id")
+        launch = f"/launch?sku={sku}&gpu_count={size}"
+        offered = event.kind == "waitlist.offered"
+        draft = Draft(
+            kind=event.kind,
+            level=level,
+            title=title.format(**words),
+            text=" ".join(text.format(**words).split()),
+            link=f"/tasks/{task}" if task else (launch if offered else "/infra/waitlist"),
+            user_id=UserId(str(event.payload.get("user_id"))),
+        )
+        return Told(notices=(draft,))
+
+    return rule
+
+
 # ---- the platform --------------------------------------------------------------------------
 
 DRIFT: Final = "drift."
@@ -292,6 +317,28 @@ RULES: Final[Mapping[str, Rule]] = {
     "allocation.cancelled": _over,
     "node.distrusted": _distrusted,
     "node.active": _trusted,
+    "waitlist.launched": _waited(
+        NoticeLevel.GOOD,
+        "{what} is being launched",
+        "It was free when your turn came. It is billed from the moment it is active.",
+    ),
+    "waitlist.offered": _waited(
+        NoticeLevel.GOOD,
+        "{what} is free now",
+        "Your turn is kept for ten minutes: nobody who waits behind you is served before then. "
+        "Others who launch directly may still be faster.",
+    ),
+    "waitlist.blocked": _waited(
+        NoticeLevel.WARNING,
+        "{what} is free, but could not be launched",
+        "{reason} You keep your place, and it is tried again every minute.",
+    ),
+    "waitlist.expired": _waited(
+        NoticeLevel.INFO, "Your wait for {what} has ended", "Join again if you still need it."
+    ),
+    "waitlist.failed": _waited(
+        NoticeLevel.BAD, "{what} could not be launched as you asked", "{reason} Join again."
+    ),
     "audit.chain_lost": _chain_lost,
     "session.refresh_reused": _token_reused,
 }
