@@ -137,7 +137,9 @@ STATUS: Final[Mapping[str, Mapping[str, Look]]] = {
     },
     "waitlist": {
         "waiting": _look("busy", "hourglass", "Waiting"),
-        "offered": _look("ok", "check", "Launched"),
+        "offered": _look("warn", "bell-ringing", "Free now", "yours to take for ten minutes"),
+        "launched": _look("ok", "check", "Launched"),
+        "failed": _look("bad", "circle-x", "Failed"),
         "expired": _look("idle", "clock-x", "Expired"),
         "withdrawn": _look("idle", "ban", "Withdrawn"),
     },

@@ -24,6 +24,7 @@ from gpucloud_web.pages.preferences import (
 from gpucloud_web.pages.sign_in import AccountPages, SignInPages
 from gpucloud_web.pages.ssh_keys import KeyPages
 from gpucloud_web.pages.tasks import TaskPages
+from gpucloud_web.pages.waitlist import WaitlistPages
 from gpucloud_web.pages.workload_bulk import BulkPages
 from gpucloud_web.pages.workloads import AllocationPages, WorkloadPages
 
@@ -43,6 +44,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     find,
     NodePages,
     NodeActPages,
+    WaitlistPages,
     ComingPages,
     choose_theme,
     choose_density,

@@ -34,6 +34,7 @@ class SizeRow:
     free: str
     available: bool
     href: str
+    wait_href: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class OfferCard:
     sizes: tuple[SizeRow, ...]
     sold_out: bool
     launch_href: str
+    wait_href: str
+    notify_href: str
 
     @classmethod
     def of(cls, offer: Offer) -> "OfferCard":
@@ -67,12 +70,21 @@ class OfferCard:
                     free=free_words(offer.available[str(count)], count),
                     available=offer.available[str(count)] > 0,
                     href=address("/launch", sku=offer.sku, gpu_count=count, step="capacity"),
+                    wait_href=address("/infra/waitlist/join", sku=offer.sku, gpu_count=count),
                 )
                 for count in offer.allowed_gpu_counts
             ),
             sold_out=is_sold_out(offer),
             launch_href=address("/launch", sku=offer.sku, step="capacity"),
+            wait_href=_wait(offer, "launch"),
+            notify_href=_wait(offer, "notify"),
         )
+
+
+def _wait(offer: Offer, kind: str) -> str:
+    """Return where one joins the waitlist for the smallest size."""
+    size = min(offer.allowed_gpu_counts)
+    return address("/infra/waitlist/join", sku=offer.sku, gpu_count=size, kind=kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

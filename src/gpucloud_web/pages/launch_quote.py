@@ -113,7 +113,9 @@ def quote_panel(
                 value=PLANS[draft.request().end_of_balance][0].lower(),
             ),
         ),
-        checks=tuple(check_row(check) for check in sorted(quote.checks, key=lambda one: one.ok)),
+        checks=tuple(
+            check_row(check, draft) for check in sorted(quote.checks, key=lambda one: one.ok)
+        ),
         checks_note=f"{failed} to fix, {passed} passed" if failed else f"all {passed} passed",
         submit=submit,
         go=go,
@@ -125,12 +127,15 @@ def _left(depletes_at: datetime | None, now: datetime) -> str:
     return formats.span(now, depletes_at) if depletes_at else ""
 
 
-def check_row(check: Check) -> CheckRow:
+def check_row(check: Check, draft: Draft | None = None) -> CheckRow:
     """Return a check with its remedy."""
     good, bad, where, link = _CHECKS[check.code]
     if check.ok:
         return CheckRow(state="ok", title=good, text=check.detail)
     href = "/billing#add-funds" if where == "billing" else address("/launch", step=where)
+    if check.code == "capacity" and draft is not None and draft.gpu_count.isdigit():
+        href = address("/infra/waitlist/join", sku=draft.sku, gpu_count=draft.gpu_count)
+        link = "Launch when free"
     return CheckRow(
         state="failed", title=bad, text=check.detail, href=href, link=link if where else ""
     )

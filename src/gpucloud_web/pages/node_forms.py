@@ -94,6 +94,7 @@ class AskPage:
     points: tuple[Consequence, ...]
     grade: int
     danger: bool
+    operation: str
     key: str
     error: str
 
@@ -109,6 +110,7 @@ class AskPage:
             points=verb.points,
             grade=verb.grade,
             danger=verb.danger,
+            operation=verb.operation,
             key=key,
             error=error,
         )

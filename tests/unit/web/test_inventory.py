@@ -55,6 +55,7 @@ class TestInventory:
             if not route.path.startswith(("/api", "/static", "/ws", "/preferences", "/health"))
         }
         acts = {
+            "/infra/waitlist/{}/withdraw",
             *("/find", "/inbox/read", "/inbox/{}/read"),
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),
