@@ -55,7 +55,7 @@ from gpucloud_core.billing import burn, due, goodwill, payments, webhooks
 from gpucloud_core.billing import queries as billing_queries
 from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
-from gpucloud_core.fleet import add, distrust, look, operate, slots
+from gpucloud_core.fleet import add, distrust, look, operate, overview, slots
 from gpucloud_core.fleet import queries as nodes
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
@@ -152,6 +152,10 @@ USE_CASES: Final = (
     nodes.ListNodes,
     nodes.CountNodes,
     nodes.ReadNode,
+    overview.ReadOverview,
+    overview.ListAnyAllocations,
+    overview.CountAnyAllocations,
+    overview.ReadAnyAllocation,
     SealAudit,
     AnchorAudit,
     TellPeople,

@@ -230,6 +230,7 @@ GROUPS: Final[tuple[NavGroup, ...]] = (
                 title="Dashboard",
                 path="/admin",
                 icon="gauge",
+                maturity=_LIVE,
                 audience=Audience.PLATFORM_ADMIN,
                 will_do="GPUs, free nodes, active allocations and users, refreshed as you look.",
             ),
@@ -259,7 +260,8 @@ GROUPS: Final[tuple[NavGroup, ...]] = (
                 title="Allocations",
                 path="/admin/allocations",
                 icon="server-2",
-                audience=Audience.PLATFORM_ADMIN,
+                maturity=_LIVE,
+                audience=Audience.OPS,
                 will_do="Allocations of every tenant; force-release with a reason.",
             ),
             NavPage(

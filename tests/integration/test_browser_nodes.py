@@ -103,7 +103,7 @@ class TestANode:
         """The node that Ada's workload is on: who is in the way, why they are there."""
         await olga.go("/admin/nodes?sort=name")
         await olga.press("node-1")
-        await expect(olga.page.locator("#inside")).to_contain_text("over 18 NVLinks at least")
+        await expect(olga.page.locator("#inside")).to_contain_text("Its GPUs reach each other over")
         address = olga.page.url
         await olga.page.goto(f"{address}/delete")
         await expect(olga.page.get_by_role("alert")).to_contain_text("sft-llama-70b")

@@ -5,6 +5,7 @@ from typing import Final
 
 from litestar.types import ControllerRouterHandler
 
+from gpucloud_web.pages.admin import AnyAllocationPages, DashboardPages
 from gpucloud_web.pages.billing import BillingPages
 from gpucloud_web.pages.catalog import CatalogPages
 from gpucloud_web.pages.coming import ComingPages
@@ -42,6 +43,8 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     KeyPages,
     InboxPages,
     find,
+    DashboardPages,
+    AnyAllocationPages,
     NodePages,
     NodeActPages,
     WaitlistPages,

@@ -12,6 +12,7 @@ from litestar import Litestar
 from api_world import memory_app
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_web.navigation import PAGES, Maturity
+from gpucloud_web.pages.admin import FORCES
 from gpucloud_web.pages.node_words import BY_PATH as NODE_ACTS
 from gpucloud_web.pages.nodes import SAGAS
 from gpucloud_web.pages.workload_acts import ACTS
@@ -56,6 +57,7 @@ class TestInventory:
         }
         acts = {
             "/infra/waitlist/{}/withdraw",
+            *(f"/admin/allocations/{{}}/{act}" for act in FORCES),
             *("/find", "/inbox/read", "/inbox/{}/read"),
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),

@@ -1,0 +1,173 @@
+"""The fleet in a few figures, and every tenant's allocations, for the platform's own people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from gpucloud_core.access.authorize import Action, require
+from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.drift import HOLDING
+from gpucloud_core.allocations.lifecycle import PublicStatus, public_status
+from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
+from gpucloud_core.fleet.ports import FleetUnit
+from gpucloud_core.kernel.errors import NotFound
+from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_core.kernel.unit import Scope, Transactions
+from gpucloud_core.nodes.model import NodeStatus
+
+_RUNNING: Final = (
+    AllocationState.ACTIVE,
+    AllocationState.RESTARTING,
+    AllocationState.DEGRADED,
+)
+_IN_FLEET: Final = frozenset(NodeStatus) - {NodeStatus.RETIRED, NodeStatus.DELETED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The fleet at one instant.
+
+    Attributes:
+        gpus_total: of every node that is not retired.
+        gpus_held: bound by an open claim.
+        gpus_free: could be sold now.
+        nodes_free: in service, sold from, and held by nobody.
+        nodes_out: kept off sale: draining, offline, quarantined, or not reachable.
+        allocations_active: running now; ``allocations_moving`` are on their way up or down.
+    """
+
+    gpus_total: int
+    gpus_held: int
+    gpus_free: int
+    nodes_total: int
+    nodes_free: int
+    nodes_out: int
+    allocations_active: int
+    allocations_moving: int
+    allocations_stuck: int
+    users: int
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOverview:
+    """Count the fleet."""
+
+    transactions: Transactions[FleetUnit]
+
+    async def __call__(self, *, actor: Actor) -> Overview:
+        require(actor, Action.ADMIN_READ)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            nodes = [node for node in await unit.nodes.find() if node.status in _IN_FLEET]
+            rows = (await unit.fleet.changes(None)).rows
+            states = await unit.allocations.count_by("state")
+            users = await unit.users.count(disabled_at=None)
+            now = await unit.now()
+        inside = {node.id for node in nodes}
+        capacity = [row for row in rows if row.node_id in inside]
+        counted = {AllocationState(str(state)): number for state, number in states.items()}
+        moving = HOLDING - set(_RUNNING) | {AllocationState.RELEASING}
+        sold = [row for row in capacity if row.sellable]
+        return Overview(
+            gpus_total=sum(len(node.topology.gpus) for node in nodes),
+            gpus_held=sum((row.approved_mask & ~row.free_mask).bit_count() for row in capacity),
+            gpus_free=sum(row.free_mask.bit_count() for row in sold),
+            nodes_total=len(nodes),
+            nodes_free=sum(row.free_mask == row.approved_mask for row in sold),
+            nodes_out=sum(bool(row.approved_mask) and not row.sellable for row in capacity),
+            allocations_active=sum(counted.get(state, 0) for state in _RUNNING),
+            allocations_moving=sum(counted.get(state, 0) for state in moving),
+            allocations_stuck=counted.get(AllocationState.RELEASE_FAILED, 0),
+            users=users,
+            as_of=now,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyLine:
+    """An allocation of any tenant, with whose it is and where."""
+
+    allocation: Allocation
+    status: PublicStatus
+    node_name: str
+    owner: str
+    tenant: str
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListAnyAllocations:
+    """A page of every tenant's allocations."""
+
+    transactions: Transactions[FleetUnit]
+
+    async def __call__(self, *, actor: Actor, query: ListQuery) -> Page[AnyLine]:
+        require(actor, Action.ANY_ALLOCATION_READ)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            page = await unit.allocations.page(query)
+            lines = await _lines(unit, page.items)
+        return Page(lines, page.next_cursor, page.prev_cursor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountAnyAllocations:
+    """How many allocations there are per raw state, for the tabs of the list."""
+
+    transactions: Transactions[FleetUnit]
+
+    async def __call__(self, *, actor: Actor) -> dict[AllocationState, int]:
+        require(actor, Action.ANY_ALLOCATION_READ)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            counted = await unit.allocations.count_by("state")
+        return {AllocationState(str(state)): number for state, number in counted.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyAllocation:
+    """One allocation with every state it has been in, oldest first."""
+
+    line: AnyLine
+    changes: tuple[StateChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadAnyAllocation:
+    """One allocation, whoever's it is."""
+
+    transactions: Transactions[FleetUnit]
+
+    async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> AnyAllocation:
+        require(actor, Action.ANY_ALLOCATION_READ)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            row = await unit.allocations.get(allocation_id)
+            if row is None:
+                raise NotFound("There is no allocation with this id.")
+            (line,) = await _lines(unit, [row])
+            changes = await unit.state_changes.find(allocation_id=allocation_id)
+        ordered = tuple(sorted(changes, key=lambda change: (change.at, change.id)))
+        return AnyAllocation(line=line, changes=ordered)
+
+
+async def _lines(unit: FleetUnit, rows: Sequence[Allocation]) -> tuple[AnyLine, ...]:
+    nodes = await unit.nodes.find_any("id", list({row.node_id for row in rows}))
+    users = await unit.users.find_any("id", list({row.user_id for row in rows}))
+    tenants = await unit.tenants.find_any("id", list({row.tenant_id for row in rows}))
+    tasks = await unit.tasks.find_any("id", [row.task_id for row in rows])
+    now = await unit.now()
+    places = {node.id: node.name for node in nodes}
+    names = {user.id: user.username for user in users}
+    owners = {tenant.id: tenant.name for tenant in tenants}
+    asked = {task.id for task in tasks if task.cancel_requested_at is not None}
+    return tuple(
+        AnyLine(
+            allocation=row,
+            status=public_status(row.state, cause=row.cause, cancel_asked=row.task_id in asked),
+            node_name=places.get(row.node_id, ""),
+            owner=names.get(row.user_id, ""),
+            tenant=owners.get(row.tenant_id, ""),
+            as_of=now,
+        )
+        for row in rows
+    )

@@ -1,0 +1,156 @@
+"""Admin: the dashboard, and the allocations of every tenant with what may be forced."""
+
+from http import HTTPStatus
+
+from dishka.integrations.litestar import FromDishka
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from gpucloud_core.access.authorize import Action
+from gpucloud_core.allocations.force import ForceCleanAllocation, ForceRelease
+from gpucloud_core.fleet.overview import (
+    CountAnyAllocations,
+    ListAnyAllocations,
+    ReadAnyAllocation,
+    ReadOverview,
+)
+from gpucloud_core.fleet.queries import ListNodes
+from gpucloud_core.kernel.errors import DomainError, ValidationFailed
+from gpucloud_core.kernel.ids import AllocationId, parse_id
+from gpucloud_core.kernel.rows import ListQuery
+from gpucloud_web.pages.admin_rows import (
+    PATH,
+    AnyPage,
+    DashboardPage,
+    ForcePage,
+    OneAnyPage,
+    spec_of,
+    where_of,
+)
+from gpucloud_web.pages.insiders import INSIDERS, provide_insider
+from gpucloud_web.pages.rendered import see_other
+from gpucloud_web.pages.sign_in import STATUS
+from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one
+
+FORCES = ("force-release", "force-cleanup")
+
+
+def _id(text: str) -> AllocationId:
+    return AllocationId(parse_id("alc", text))
+
+
+class DashboardPages(Controller):
+    path = "/admin"
+    include_in_schema = False
+    dependencies = {"visit": Provide(provide_insider)}
+    exception_handlers = INSIDERS
+
+    @get()
+    async def index(
+        self, visit: NamedDependency[Visit], read_overview: FromDishka[ReadOverview]
+    ) -> Response[str]:
+        """Show the fleet in a few figures."""
+        seen = await read_overview(actor=visit.actor)
+        return visit.page("admin/index.html", DashboardPage.of(seen, visit.zone))
+
+
+class AnyAllocationPages(Controller):
+    path = PATH
+    include_in_schema = False
+    dependencies = {"visit": Provide(provide_insider)}
+    exception_handlers = INSIDERS
+
+    @get()
+    async def index(
+        self,
+        visit: NamedDependency[Visit],
+        list_any: FromDishka[ListAnyAllocations],
+        count_any: FromDishka[CountAnyAllocations],
+        list_nodes: FromDishka[ListNodes],
+    ) -> Response[str]:
+        """List what every tenant runs and ran."""
+        nodes = await list_nodes(actor=visit.actor, query=ListQuery(sort="name", limit=100))
+        spec = spec_of({line.node.id: line.node.name for line in nodes.items})
+        asked = visit.list_state(self.path, spec)
+        state, page = await asked.read(
+            lambda now: list_any(actor=visit.actor, query=now.query(where_of(now)))
+        )
+        view = AnyPage.of(
+            state=state,
+            page=page,
+            counts=await count_any(actor=visit.actor),
+            names=await visit.sku_names(),
+            zone=visit.zone,
+            may_force=visit.may(Action.ANY_ALLOCATION_FORCE),
+        )
+        return visit.page("admin/allocations.html", view)
+
+    @get("/{allocation_id:str}")
+    async def show(
+        self,
+        allocation_id: FromPath[str],
+        visit: NamedDependency[Visit],
+        read_any: FromDishka[ReadAnyAllocation],
+    ) -> Response[str]:
+        """Show one, whoever's it is, with every state it has been in."""
+        view = OneAnyPage.of(
+            await read_any(actor=visit.actor, allocation_id=_id(allocation_id)),
+            await visit.sku_names(),
+            visit.zone,
+            may_force=visit.may(Action.ANY_ALLOCATION_FORCE),
+        )
+        return visit.page("admin/allocation.html", view)
+
+    @get([f"/{{allocation_id:str}}/{act}" for act in FORCES])
+    async def ask(
+        self,
+        allocation_id: FromPath[str],
+        visit: NamedDependency[Visit],
+        read_any: FromDishka[ReadAnyAllocation],
+    ) -> Response[str]:
+        """Say what forcing it means, before it is done."""
+        seen = await read_any(actor=visit.actor, allocation_id=_id(allocation_id))
+        page = ForcePage.of(seen.line, visit.last_part, key=fresh_key())
+        return visit.page("admin/force.html", page)
+
+    @post([f"/{{allocation_id:str}}/{act}" for act in FORCES], status_code=303)
+    async def force(
+        self,
+        allocation_id: FromPath[str],
+        visit: NamedDependency[Visit],
+        release: FromDishka[ForceRelease],
+        clean: FromDishka[ForceCleanAllocation],
+        read_any: FromDishka[ReadAnyAllocation],
+    ) -> Response[str] | Redirect:
+        """Force it, with its name typed and a reason; a refusal is shown where it was asked."""
+        form = await form_of(visit.request)
+        found, act = _id(allocation_id), visit.last_part
+        line = (await read_any(actor=visit.actor, allocation_id=found)).line
+        why, vouched = one(form, "reason"), bool(one(form, "runtime_verified_absent"))
+
+        async def do() -> str:
+            if act == "force-release":
+                done = await release(actor=visit.actor, allocation_id=found, reason=why)
+            else:
+                done = await clean(
+                    actor=visit.actor,
+                    allocation_id=found,
+                    reason=why,
+                    runtime_verified_absent=vouched,
+                )
+            return done.id
+
+        try:
+            if one(form, "confirm").strip() != line.allocation.name:
+                raise ValidationFailed(
+                    f"Type {line.allocation.name} to confirm; nothing was changed."
+                )
+            await visit.once(one(form, "idempotency_key"), do)
+        except DomainError as error:
+            said = error.fields[0].detail if error.fields else error.detail
+            page = ForcePage.of(line, act, key=fresh_key(), error=said)
+            status = STATUS.get(error.kind, HTTPStatus.UNPROCESSABLE_ENTITY)
+            return visit.page("admin/force.html", page, status=status)
+        return see_other(f"{PATH}/{allocation_id}")
