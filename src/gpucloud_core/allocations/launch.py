@@ -97,18 +97,19 @@ class LaunchAllocations:
         scope = Scope.tenant(actor.tenant_id)
         with self.fleet.errand() as errand:
             async with self.transactions.begin(scope) as unit:
-                account = await lock_account(unit, actor.tenant_id)
-                asked = await read_asked(unit, actor, project_id, request, account)
-                claims = await self._take(unit, actor, asked, errand)
-                return await self._accept(unit, actor, project_id, asked, account, claims, batch)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            return await self.within(
-                unit, actor=actor, project_id=project_id, request=request, batch=batch
-            )
+                return await self.within(
+                    unit,
+                    errand,
+                    actor=actor,
+                    project_id=project_id,
+                    request=request,
+                    batch=batch,
+                )
 
     async def within(
         self,
         unit: AllocationUnit,
+        errand: Errand,
         *,
         actor: Actor,
         project_id: ProjectId,
@@ -117,13 +118,15 @@ class LaunchAllocations:
     ) -> Accepted:
         """Accept the launch in a transaction of the actor's tenant that is under way.
 
+        ``errand`` is the fleet's, and outlives the transaction.
+
         Raises:
             ValidationFailed, DomainError: as the call itself; then the transaction must not be
                 committed.
         """
         account = await lock_account(unit, actor.tenant_id)
         asked = await read_asked(unit, actor, project_id, request, account)
-        claims = await self._take(unit, actor, asked)
+        claims = await self._take(unit, actor, asked, errand)
         return await self._accept(unit, actor, project_id, asked, account, claims, batch)
 
     async def _take(

@@ -109,17 +109,18 @@ class ServeWaitlist:
         """Launch and end the entry in one transaction."""
         async with self.transactions.begin(Scope.platform()) as unit:
             actor = await member_as_actor(unit, entry.tenant_id, entry.user_id, via="worker")
-        async with self.transactions.begin(Scope.tenant(entry.tenant_id)) as unit:
-            locked = await unit.waitlist.lock(entry.id)
-            if locked is None or locked.state is not WaitState.WAITING:
-                return 0
-            accepted = await self.launch.within(
-                unit, actor=actor, project_id=entry.project_id, request=entry.request
-            )
-            now = await unit.now(not_before=locked.state_since)
-            done = replace(moved(locked, WaitEvent.LAUNCH, now), task_id=accepted.task_id)
-            await unit.waitlist.put(done)
-            await _tell(unit, locked, WaitEvent.LAUNCH, done)
+        with self.launch.fleet.errand() as errand:
+            async with self.transactions.begin(Scope.tenant(entry.tenant_id)) as unit:
+                locked = await unit.waitlist.lock(entry.id)
+                if locked is None or locked.state is not WaitState.WAITING:
+                    return 0
+                accepted = await self.launch.within(
+                    unit, errand, actor=actor, project_id=entry.project_id, request=entry.request
+                )
+                now = await unit.now(not_before=locked.state_since)
+                done = replace(moved(locked, WaitEvent.LAUNCH, now), task_id=accepted.task_id)
+                await unit.waitlist.put(done)
+                await _tell(unit, locked, WaitEvent.LAUNCH, done)
         return 1
 
     async def _move(self, entry: WaitEntry, event: WaitEvent, *, reason: str = "") -> int:
