@@ -1,6 +1,7 @@
 """An operator in a real browser: a node comes into service, is sold, and is drained."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -84,7 +85,7 @@ class TestANode:
         await olga.press("Discover it")
         await expect(olga.page.locator("#verdict")).to_contain_text("Its slots are proposed.")
         await olga.press("Review slots")
-        await expect(olga.page.get_by_text("all 8 conditions hold")).to_have_count(8)
+        await expect(olga.page.get_by_text(re.compile(r"all \d+ conditions hold"))).to_have_count(8)
         await olga.press("Approve chosen")
         await expect(olga.page.locator("#title")).to_contain_text("Active")
 

@@ -1,5 +1,6 @@
 """Operators' node pages without JavaScript: from adding to deleting one, and whom they keep out."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -68,7 +69,7 @@ class TestTheWayIntoService:
         assert f"{node}?tab=slots" in links((await visitor.get(str(task.url.path))).text)
 
         review = await visitor.get(f"{node}?tab=slots")
-        assert review.text.count("all 8 conditions hold") == 8
+        assert len(re.findall(r"all \d+ conditions hold", review.text)) == 8
         ticked = {"slot": [str(index) for index in range(8)], "verb": "approve"}
         approved = await visitor.follow(await visitor.submit(review, f"{node}/slots", ticked))
         assert approved.text.count("Free") >= 8
