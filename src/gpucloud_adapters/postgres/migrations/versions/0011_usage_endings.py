@@ -4,8 +4,8 @@ from alembic import op
 
 from gpucloud_adapters.postgres.migrations.tenancy import as_owner
 
-revision = "0012"
-down_revision = "0011"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
