@@ -6,12 +6,12 @@ morphing it.
 """
 
 import asyncio
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
+from world.access import faults
 from world.browser import Visitor
 from world.page_server import PageServer
 from world.screens import paths_of, signed_in
@@ -22,22 +22,8 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-AXE: Final = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 NARROWEST: Final = {"width": 320, "height": 800}
 PHONE: Final = {"width": 390, "height": 844}
-
-
-async def faults(page: Page) -> list[str]:
-    """Return what axe finds, worst first, as rule and element."""
-    await page.evaluate(AXE.read_text(encoding="utf-8"))
-    found: dict[str, Any] = await page.evaluate(
-        "rules => axe.run(document, {resultTypes: ['violations'], runOnly: rules})", RULES
-    )
-    return [
-        f"{fault['impact']} {fault['id']}: {fault['nodes'][0]['html'][:120]}"
-        for fault in found["violations"]
-    ]
 
 
 class TestAccess:

@@ -1,0 +1,74 @@
+"""Every screen in each of its states, in both themes, looked at by axe in a real browser.
+
+The states come from ``world.page_states``; their pages are drawn over a cloud in memory each, and
+handed to the browser in place of an answer, so that style and scripts are the real ones. Seen to
+fail when a fault was planted in one state of one page.
+"""
+
+from typing import Final
+
+import pytest
+from litestar.testing import AsyncTestClient
+from playwright.async_api import Browser, Route
+
+from api_world import memory_app
+from gpucloud_adapters.memory.cloud import MemoryCloud
+from page_visitor import PageVisitor
+from world.access import faults
+from world.browser import Visitor
+from world.page_server import page_server
+from world.page_states import MATRIX, Scene
+
+pytestmark = [
+    pytest.mark.needs_chromium,
+    pytest.mark.timeout(600),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+THEMES: Final = ("light", "dark")
+
+
+async def drawn() -> dict[str, str]:
+    """Return each state's page, by screen and state."""
+    pages = {}
+    for path, states in MATRIX.items():
+        for state, (driver, _) in states.items():
+            cloud = await MemoryCloud.found(nodes=2)
+            async with AsyncTestClient(memory_app(cloud)) as client:
+                client.follow_redirects = False
+                visitor = PageVisitor(cloud, client)
+                address = await driver(Scene(visitor, cloud))
+                pages[f"{path} {state}"] = (await visitor.get(address)).text
+    return pages
+
+
+async def looked_at(browser: Browser, pages: dict[str, str]) -> dict[str, list[str]]:
+    """Return what axe finds on each page, in either theme."""
+    found: dict[str, list[str]] = {}
+    async with (
+        page_server() as server,
+        Visitor.arrive(browser, server.url, bypass_csp=True) as visitor,
+    ):
+        for name, html in pages.items():
+
+            async def answer(route: Route, html: str = html) -> None:
+                await route.fulfill(body=html, content_type="text/html")
+
+            await visitor.page.route("**/a-state", answer)
+            await visitor.go("/a-state")
+            for theme in THEMES:
+                await visitor.page.emulate_media(color_scheme=theme)
+                if said := await faults(visitor.page):
+                    found[f"{name} {theme}"] = said
+            await visitor.page.unroute("**/a-state")
+    return found
+
+
+class TestStates:
+    async def test_have_no_fault_in_either_theme(self, browser: Browser) -> None:
+        assert await looked_at(browser, await drawn()) == {}
+
+    async def test_would_show_a_planted_fault(self, browser: Browser) -> None:
+        pages = {"planted": "<html lang=en><title>t</title><main><h1>h</h1><button></button>"}
+        found = await looked_at(browser, pages)
+
+        assert any("button-name" in fault for fault in found["planted light"])
