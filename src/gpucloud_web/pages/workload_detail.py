@@ -11,7 +11,7 @@ from gpucloud_core.allocations.queries import AllocationView
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_web import formats
 from gpucloud_web.charts import Chart
-from gpucloud_web.components import Fact, SavedView, TimelineRow
+from gpucloud_web.components import Choice, Fact, SavedView, TimelineRow
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.metric_charts import MetricCharts
 from gpucloud_web.pages.workload_place import Place, place_of
@@ -116,6 +116,8 @@ class TabParts:
     cost_chart: Chart | None = None
     entries: ListView | None = None
     lately: Chart | None = None
+    key_choices: tuple[Choice, ...] = ()
+    key_error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,8 @@ class WorkloadPage:
     cost_chart: Chart | None
     entries: ListView | None
     lately: Chart | None
+    key_choices: tuple[Choice, ...]
+    key_error: str
 
     @classmethod
     def of(
@@ -220,6 +224,8 @@ class WorkloadPage:
             cost_chart=parts.cost_chart,
             entries=parts.entries,
             lately=parts.lately,
+            key_choices=parts.key_choices,
+            key_error=parts.key_error,
         )
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from gpucloud_core.access.authorize import Action
+from gpucloud_core.access.ssh_keys import ListSshKeys
 from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.metrics import MetricsUnavailable, NotMeasured, ReadMetrics
 from gpucloud_core.allocations.queries import AllocationView
@@ -11,6 +13,7 @@ from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web import formats
 from gpucloud_web.api.metrics import BACK, Back
 from gpucloud_web.charts import Chart
+from gpucloud_web.components import Choice
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.metric_charts import MetricCharts
 from gpucloud_web.pages.money_charts import cost_chart
@@ -26,10 +29,33 @@ async def parts_of(visit: Visit, found: AllocationView, *, href: str, tab: str) 
         return TabParts(metrics=await _metrics(visit, found, href))
     if tab == "cost":
         return TabParts(cost_chart=await _cost(visit, found), entries=await _entries(visit, found))
+    if tab == "access" and found.status is PublicStatus.ACTIVE:
+        return TabParts(key_choices=await _keys(visit, found))
     if tab == "overview" and found.status is PublicStatus.ACTIVE:
         metrics = await _metrics(visit, found, href)
         return TabParts(lately=metrics.charts[0] if metrics.charts else None)
     return TabParts()
+
+
+async def _keys(visit: Visit, found: AllocationView) -> tuple[Choice, ...]:
+    """Return which keys may get in: one's own, and others' that are in already."""
+    if not visit.may(Action.ALLOCATION_KEYS):
+        return ()
+    list_ssh_keys = await visit.use_case(ListSshKeys)
+    mine = (await list_ssh_keys(actor=visit.actor, query=ListQuery(limit=100))).items
+    inside = {key.id: key for key in found.allocation.keys}
+    choices = [
+        Choice(value=key.id, text=key.name, selected=key.id in inside, note=key.fingerprint)
+        for key in mine
+    ]
+    others = [key for key in inside.values() if key.id not in {each.id for each in mine}]
+    return (
+        *choices,
+        *(
+            Choice(value=key.id, text=key.name, selected=True, note=f"{key.fingerprint}, not yours")
+            for key in others
+        ),
+    )
 
 
 async def _metrics(visit: Visit, found: AllocationView, href: str) -> MetricCharts:

@@ -1,6 +1,7 @@
 """Workloads and allocations: the same things, in the user's words and as hardware and receipt."""
 
 from dataclasses import replace
+from http import HTTPStatus
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
@@ -9,6 +10,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect, Stream
 
 from gpucloud_core.access.authorize import Action
+from gpucloud_core.allocations.edit_keys import EditKeys
 from gpucloud_core.allocations.queries import (
     AllocationLine,
     ListAllocations,
@@ -120,20 +122,55 @@ class _Pages(Controller):
         read_timeline: FromDishka[ReadTimeline],
     ) -> Response[str]:
         """Show one, from the tab the address names."""
-        found = await read_allocation(actor=visit.actor, allocation_id=_id(allocation_id))
         asked = visit.request.query_params.get("tab", "")
         tab = asked if asked in TABS else self.first_tab
+        return await self._shown(visit, _id(allocation_id), read_allocation, read_timeline, tab)
+
+    @post("/{allocation_id:str}/keys", status_code=303)
+    async def edit_keys(
+        self,
+        allocation_id: FromPath[str],
+        visit: NamedDependency[Visit],
+        edit_keys: FromDishka[EditKeys],
+        read_allocation: FromDishka[ReadAllocation],
+        read_timeline: FromDishka[ReadTimeline],
+    ) -> Response[str] | Redirect:
+        """Let exactly the chosen keys in; the page shows when each was read back."""
+        found = _id(allocation_id)
+        chosen = tuple((await form_of(visit.request)).get("keys", ()))
+        try:
+            await edit_keys(actor=visit.actor, allocation_id=found, ssh_key_ids=chosen)
+        except DomainError as error:
+            said = f"{error.detail} {error.next_step}".strip()
+            return await self._shown(
+                visit, found, read_allocation, read_timeline, "access", key_error=said
+            )
+        return see_other(f"{self.path}/{found}?tab=access")
+
+    async def _shown(
+        self,
+        visit: Visit,
+        allocation_id: AllocationId,
+        read_allocation: ReadAllocation,
+        read_timeline: ReadTimeline,
+        tab: str,
+        *,
+        key_error: str = "",
+    ) -> Response[str]:
+        found = await read_allocation(actor=visit.actor, allocation_id=allocation_id)
+        parts = await parts_of(visit, found, href=f"{self.path}/{allocation_id}", tab=tab)
         view = WorkloadPage.of(
             found,
-            parts=await parts_of(visit, found, href=f"{self.path}/{found.allocation.id}", tab=tab),
-            changes=await read_timeline(actor=visit.actor, allocation_id=_id(allocation_id)),
+            parts=replace(parts, key_error=key_error),
+            changes=await read_timeline(actor=visit.actor, allocation_id=allocation_id),
             project=visit.project_name,
             names=await visit.sku_names(),
             zone=visit.zone,
             base=self.path,
             tab=tab,
         )
-        return visit.page("workloads/detail.html", view)
+        status = CONFLICT if key_error else HTTPStatus.OK
+        return visit.page("workloads/detail.html", view, status=status)
 
     @get("/{allocation_id:str}/receipt")
     async def receipt(

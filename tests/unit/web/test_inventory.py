@@ -66,6 +66,7 @@ class TestInventory:
                 f"/admin/nodes/{{}}/{act}"
                 for act in ("slots", "accept", "mode", *SAGAS, *NODE_ACTS)
             ),
+            *(f"{path}/{{}}/keys" for path in LISTS),
             *(f"{path}/{part}" for path in LISTS for part in ("rows", "csv")),
         }
 

@@ -11,6 +11,7 @@ from gpucloud_web.navigation import PAGES, Audience, Maturity
 from page_visitor import KEY, PageVisitor, heading_of, launched, links, title_of, workload_in
 
 LONG = "x" * 200
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE6qI5p5r1m9yBkqgYw9uA8yYk6qk3nJxk1Jf8xkqX3b desk"
 STRANGE = ("مُدرَّب-70b", "🚀 sweep <b>&amp;", LONG)
 
 
@@ -240,6 +241,26 @@ class TestWorkload:
         burn = await visitor.get("/billing?range=7d&view=ledger")
         assert "$9.87 spent since" in burn.text
         assert "/billing?view=ledger&range=30d" in links(burn.text)
+
+    async def test_lets_in_exactly_the_chosen_keys(self, visitor: PageVisitor) -> None:
+        await visitor.arrive()
+        await launched(visitor)
+        await visitor.cloud.work()
+        address = workload_in((await visitor.get("/workloads")).text)
+        await visitor.post("/access/ssh-keys", {"public_key": OTHER_KEY, "name": "desktop"})
+        access = await visitor.get(f"{address}?tab=access")
+        keys = dict(re.findall(r'name="keys" value="(key_\w+)"( checked)?', access.text))
+        (other,) = (key for key, checked in keys.items() if not checked)
+        answer = await visitor.post(f"{address}/keys", {"keys": [other]})
+        assert answer.headers["location"] == f"{address}?tab=access"
+        await visitor.cloud.work()
+
+        after = await visitor.get(f"{address}?tab=access")
+        assert "desktop, applied" in after.text
+        assert "laptop, applied" not in after.text
+        refused = await visitor.post(f"{address}/keys", {"keys": []})
+        assert refused.status_code == 409
+        assert "at least one SSH key" in refused.text
 
     async def test_can_be_restarted_after_a_question(self, visitor: PageVisitor) -> None:
         await visitor.arrive()
