@@ -36,6 +36,7 @@ class Frame:
     Attributes:
         theme: ``light``, ``dark``, or empty for the system's.
         density: ``compact`` or empty.
+        shortcuts: single letters are shortcuts in this browser.
         path: the address of this page, with its query.
         nonce: allows this page's own style elements (the terminal makes some).
         simulated: hardware and payments are simulated; every page says so.
@@ -43,6 +44,7 @@ class Frame:
 
     theme: str = ""
     density: str = ""
+    shortcuts: bool = True
     path: str = "/"
     nonce: str = ""
     correlation_id: str = ""

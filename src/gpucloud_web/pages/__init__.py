@@ -20,6 +20,7 @@ from gpucloud_web.pages.preferences import (
     choose_columns,
     choose_density,
     choose_project,
+    choose_shortcuts,
     choose_theme,
 )
 from gpucloud_web.pages.sign_in import AccountPages, SignInPages
@@ -52,6 +53,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     choose_theme,
     choose_density,
     choose_columns,
+    choose_shortcuts,
     choose_project,
     live,
     gallery,

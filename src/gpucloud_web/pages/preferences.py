@@ -11,7 +11,13 @@ from gpucloud_core.access.model import Actor
 from gpucloud_core.access.projects import ListProjects
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_web.caller import PROJECT_COOKIE
-from gpucloud_web.pages.rendered import DENSITY_COOKIE, THEME_COOKIE, own_address, see_other
+from gpucloud_web.pages.rendered import (
+    DENSITY_COOKIE,
+    SHORTCUTS_COOKIE,
+    THEME_COOKIE,
+    own_address,
+    see_other,
+)
 from gpucloud_web.pages.visit import PageRequest, form_of, one
 from gpucloud_web.tables import columns_cookie
 
@@ -20,16 +26,26 @@ YEAR_SECONDS: Final = 31_536_000
 
 def _remembering(address: str, name: str, value: str) -> Redirect:
     answer = see_other(own_address(address))
-    answer.set_cookie(key=name, value=value, max_age=YEAR_SECONDS, path="/", samesite="lax")
+    age = YEAR_SECONDS if value else 0
+    answer.set_cookie(key=name, value=value, max_age=age, path="/", samesite="lax")
     return answer
 
 
 @post("/preferences/theme", status_code=303, include_in_schema=False)
 async def choose_theme(request: PageRequest) -> Redirect:
-    """Remember light or dark; with JavaScript the browser does it itself."""
+    """Remember light, dark or the system's; with JavaScript the top bar's button does it itself."""
     form = await form_of(request)
     theme = one(form, "theme")
-    return _remembering(one(form, "back"), THEME_COOKIE, theme if theme == "dark" else "light")
+    kept = theme if theme in {"light", "dark"} else ""
+    return _remembering(one(form, "back"), THEME_COOKIE, kept)
+
+
+@post("/preferences/shortcuts", status_code=303, include_in_schema=False)
+async def choose_shortcuts(request: PageRequest) -> Redirect:
+    """Remember whether single letters are shortcuts in this browser (WCAG 2.1.4)."""
+    form = await form_of(request)
+    kept = "off" if one(form, "shortcuts") == "off" else ""
+    return _remembering(one(form, "back"), SHORTCUTS_COOKIE, kept)
 
 
 @post("/preferences/density", status_code=303, include_in_schema=False)

@@ -17,6 +17,7 @@ from gpucloud_web.shell import Frame, Shell
 
 THEME_COOKIE: Final = "gpucloud-theme"
 DENSITY_COOKIE: Final = "gpucloud-density"
+SHORTCUTS_COOKIE: Final = "gpucloud-keys"
 ZONE_COOKIE: Final = "gpucloud-zone"
 
 _Connection = ASGIConnection[Any, Any, Any, State]
@@ -46,6 +47,7 @@ def frame_of(connection: _Connection) -> Frame:
     return Frame(
         theme=theme if theme in {"light", "dark"} else "",
         density="compact" if cookies.get(DENSITY_COOKIE) == "compact" else "",
+        shortcuts=cookies.get(SHORTCUTS_COOKIE) != "off",
         path=f"{path}?{query}" if query else path,
         nonce=nonce_of(connection.scope),
         correlation_id=correlation_id_of(connection.scope),

@@ -8,7 +8,7 @@ import pytest
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_web.navigation import PAGES, Audience, Maturity
-from page_visitor import KEY, PageVisitor, heading_of, launched, links, title_of, workload_in
+from page_visitor import PageVisitor, heading_of, launched, links, title_of, workload_in
 
 LONG = "x" * 200
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE6qI5p5r1m9yBkqgYw9uA8yYk6qk3nJxk1Jf8xkqX3b desk"
@@ -344,50 +344,6 @@ class TestMoney:
 async def _payments(cloud: MemoryCloud) -> list[str]:
     async with cloud.transactions.begin(Scope.platform()) as unit:
         return [row.id for row in await unit.payments.find()]
-
-
-class TestKeys:
-    async def test_are_added_once_and_deleted_after_a_question(self, visitor: PageVisitor) -> None:
-        await visitor.arrive()
-        twice = await visitor.post("/access/ssh-keys", {"public_key": KEY, "name": "again"})
-        assert twice.status_code == 409
-        assert KEY in twice.text
-
-        page = await visitor.get("/access/ssh-keys")
-        delete = next(link for link in links(page.text) if link.endswith("/delete"))
-        ask = await visitor.get(delete)
-        assert "Delete the key" in heading_of(ask.text)
-        await visitor.submit(ask, delete, {})
-
-        assert "No key yet" in (await visitor.get("/access/ssh-keys")).text
-
-    async def test_send_one_back_to_where_the_key_was_needed(self, visitor: PageVisitor) -> None:
-        await visitor.arrive(dollars=0)
-        page = await visitor.get("/access/ssh-keys?next=/launch%3Fstep%3Daccess")
-        answer = await visitor.submit(page, "/access/ssh-keys", {"public_key": KEY})
-
-        assert answer.headers["location"] == "/launch?step=access"
-
-
-class TestAccount:
-    async def test_lists_sessions_and_ends_another(
-        self, visitor: PageVisitor, cloud: MemoryCloud
-    ) -> None:
-        await visitor.arrive()
-        other = PageVisitor(cloud, visitor.client)
-        await other.post("/login", {"username": "ada", "password": "ada's long password"})
-        page = await visitor.get("/account")
-        (end,) = re.findall(r'action="(/account/sessions/ses_\w+/end)"', page.text)
-
-        assert (await visitor.post(end, {})).status_code == 303
-        assert (await other.get("/account")).headers["location"].startswith("/login")
-
-    async def test_remembers_the_theme_without_a_script(self, visitor: PageVisitor) -> None:
-        await visitor.arrive()
-        answer = await visitor.post("/preferences/theme", {"theme": "dark", "back": "/billing"})
-
-        assert answer.headers["location"] == "/billing"
-        assert 'data-bs-theme="dark"' in (await visitor.get("/billing")).text
 
 
 class TestEveryPage:
