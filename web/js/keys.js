@@ -53,7 +53,8 @@ function moveRow(event) {
   if (!names.length) return;
   event.preventDefault();
   const step = event.key === "j" ? 1 : -1;
-  const here = names.indexOf(document.activeElement);
+  const row = document.activeElement.closest?.("tbody tr");
+  const here = names.indexOf(row?.querySelector(".name"));
   names[Math.min(Math.max(here + step, 0), names.length - 1)].focus();
 }
 

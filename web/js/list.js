@@ -11,6 +11,7 @@ const SKELETON_AFTER = 200;
 const SKELETON_STAYS = 400;
 
 const selected = new Set();
+const standing = new WeakMap(); // a card's own rows, while grey bars stand in for them
 let asked = 0; // the newest question; answers to older ones are dropped
 
 export function start() {
@@ -104,7 +105,8 @@ export async function load(list, address, { retried = false } = {}) {
 function waitForRows(list, place) {
   let shown = 0;
   const card = place.querySelector(".list-card");
-  const rows = [...card.childNodes];
+  const rows = standing.get(card) ?? [...card.childNodes];
+  standing.set(card, rows);
   place.setAttribute("aria-busy", "true");
   const timer = setTimeout(() => {
     shown = Date.now();
@@ -116,6 +118,7 @@ function waitForRows(list, place) {
       const left = shown ? shown + SKELETON_STAYS - Date.now() : 0;
       if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
       if (shown && card.isConnected) card.replaceChildren(...rows);
+      standing.delete(card);
       place.removeAttribute("aria-busy");
     },
   };
