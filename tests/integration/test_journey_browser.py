@@ -84,10 +84,9 @@ class TestJourney:
     async def _launch(self, ada: Visitor) -> None:
         page = ada.page
         await ada.go("/infra/catalog")
-        await ada.press("Launch")
+        card = page.locator("section.card", has_text="H200 SXM 141 GB")
+        await card.get_by_role("link", name="Launch", exact=True).click()
         await expect(page).to_have_url(re.compile("/launch"))
-        await page.get_by_text("H200 SXM 141 GB").first.click()
-        await ada.press("Capacity")
         await page.locator("label.opt", has_text="$6.58").click()
         await ada.press("Image")
         await page.locator("label.opt", has_text="PyTorch").click()
