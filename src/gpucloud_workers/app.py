@@ -153,7 +153,6 @@ async def serve(settings: Settings) -> None:
     try:
         await _jobs_until(stop, settings, queue)
     finally:
-        await asyncio.to_thread(consumer.pause)
         await asyncio.to_thread(queue.drain, STOP_MS / 1000)
         await asyncio.to_thread(consumer.stop, STOP_MS)
         broker.close()

@@ -56,6 +56,7 @@ class TaskQueue:
     actor: dramatiq.Actor[[str], Awaitable[None]] = field(init=False)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _free: asyncio.Semaphore = field(init=False)
+    _is_closing: bool = False
 
     def __post_init__(self) -> None:
         self._free = asyncio.Semaphore(self.room)
@@ -78,12 +79,19 @@ class TaskQueue:
     async def take_up(self, task_id: TaskId) -> None:
         """Begin to run a task here; waits while there is no room."""
         await self._free.acquire()
+        if self._is_closing:  # another worker finds the row due
+            self._free.release()
+            return
         running = asyncio.create_task(self._carry_out(task_id), name=task_id)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
 
     def drain(self, seconds: float) -> None:
-        """Wait for the tasks that run here, no longer than so; another worker goes on with them."""
+        """Take nothing more up, and wait for what runs here, no longer than so.
+
+        Another worker goes on with what was late, and with what was sent here meanwhile.
+        """
+        self._is_closing = True
         running = tuple(self._running)
         if running:
             loop = running[0].get_loop()
