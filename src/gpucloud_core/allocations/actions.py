@@ -14,7 +14,7 @@ from gpucloud_core.allocations import faults, reasons
 from gpucloud_core.allocations.apply import Cause, advance, lock_allocation
 from gpucloud_core.allocations.batch import child_finished
 from gpucloud_core.allocations.errors import HealthGateFailed, KeysNotApplied, WipeUnproven
-from gpucloud_core.allocations.lifecycle import AllocationEvent
+from gpucloud_core.allocations.lifecycle import LIFECYCLE, AllocationEvent
 from gpucloud_core.allocations.model import Allocation, AllocationState, Connection
 from gpucloud_core.allocations.place import Placed, read_place, slice_spec
 from gpucloud_core.allocations.ports import AllocationUnit
@@ -23,10 +23,11 @@ from gpucloud_core.allocations.saga import PROVISION, RELEASE
 from gpucloud_core.kernel.errors import IllegalTransition, NotFound
 from gpucloud_core.kernel.ids import AllocationId, Ids
 from gpucloud_core.kernel.time import rfc3339
-from gpucloud_core.kernel.unit import Json, Transactions
+from gpucloud_core.kernel.unit import Json, Scope, Transactions
 from gpucloud_core.nodes.ports import NodeDriver
 from gpucloud_core.work.model import Step, Task, TaskStatus
 from gpucloud_core.work.plan import Finish, Saga
+from gpucloud_core.work.run import OutOfTime
 
 WORKER: Final = "gpucloud"  # who moved it, in a timeline
 
@@ -44,6 +45,18 @@ class OnNode:
 
     async def _place(self, task: Task) -> Placed:
         return await read_place(self.transactions, task)
+
+    async def _in_time(self, task: Task) -> None:
+        """See that the allocation's state has not outlived its limit.
+
+        Raises:
+            OutOfTime: it has, as where no worker was there for long.
+        """
+        async with self.transactions.begin(Scope.platform()) as unit:
+            allocation = await unit.allocations.get(AllocationId(task.subject))
+            now = await unit.now()
+        if allocation and LIFECYCLE.overdue(allocation.state, allocation.state_since, now):
+            raise OutOfTime(f"It was {allocation.state} for too long.")
 
     async def _allocation(self, unit: AllocationUnit, task: Task) -> Allocation:
         allocation = await unit.allocations.lock(task.subject)
@@ -141,11 +154,15 @@ class Provision(OnNode):
 
     async def step_begun(self, unit: AllocationUnit, task: Task, step: str) -> None:
         allocation = await self._allocation(unit, task)
-        if step != "reserve" and allocation.state is AllocationState.REQUESTED:
-            cause = Cause(actor=WORKER, at=await unit.now(), reason="A worker took it up.")
+        if step == "reserve" or allocation.state is not AllocationState.REQUESTED:
+            return
+        now = await unit.now()
+        if not LIFECYCLE.overdue(allocation.state, allocation.state_since, now):
+            cause = Cause(actor=WORKER, at=now, reason="A worker took it up.")
             await advance(unit, self.ids, allocation, AllocationEvent.PROVISION, cause)
 
     async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
+        await self._in_time(task)  # nobody wants, and pays for, what they asked for hours ago
         match step.key:
             case "check_node":
                 return await self._check_node(task)

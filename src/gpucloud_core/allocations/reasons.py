@@ -68,6 +68,13 @@ REASONS: Final = {
             retryable=True,
         ),
         FailureReason(
+            code="out_of_time",
+            words="We did not get to it in time, so it was given up instead of started late.",
+            money=_NOTHING_CHARGED,
+            next_action="Launch again if you still want it.",
+            retryable=True,
+        ),
+        FailureReason(
             code="launch_failed",
             words="The launch did not work, for a reason of ours.",
             money=_NOTHING_CHARGED,

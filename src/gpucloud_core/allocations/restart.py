@@ -13,7 +13,7 @@ from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations import faults
 from gpucloud_core.allocations.actions import WORKER
 from gpucloud_core.allocations.apply import Cause, advance, lock_allocation, queue
-from gpucloud_core.allocations.errors import HealthGateFailed, NotRestartable
+from gpucloud_core.allocations.errors import NotRestartable
 from gpucloud_core.allocations.lifecycle import LIFECYCLE, AllocationEvent, Facts
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.allocations.operations import InPlace
@@ -88,12 +88,9 @@ class RestartOnNode(InPlace):
     async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
         if step.key == "verify":
             return await self._verify(task)
+        await self._in_time(task)
         placed = await self._place(task)
         allocation = placed.allocation
-        async with self.transactions.begin(Scope.platform()) as unit:
-            now = await unit.now()
-        if LIFECYCLE.overdue(allocation.state, allocation.state_since, now):
-            raise HealthGateFailed("It has not come back for too long.")
         generation = int(str(task.data["generation"]))
         async with faults.RESTART:
             await self.driver.restart(placed.access, allocation.claim_id, generation)

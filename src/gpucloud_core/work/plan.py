@@ -170,13 +170,14 @@ def attempt_failed(
     reason: str,
     jitter: float,
     unknown: bool = False,
+    for_good: bool = False,
 ) -> Task:
     """Return the task after a failed attempt: to be tried again later, or failed for good.
 
     ``unknown``: nobody knows whether it was done, so the next attempt reads back first.
     """
     step = next(step for step in task.steps if step.key == key)
-    if step.attempt < saga.plan_of(key).attempts:
+    if step.attempt < saga.plan_of(key).attempts and not for_good:
         later = now + retry_delay(step.attempt, jitter)
         waiting = _with_step(task, key, lambda s: replace(s, reason=reason))
         doing = "checking what became of it" if unknown else "trying again"

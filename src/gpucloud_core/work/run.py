@@ -60,7 +60,12 @@ class Actions(Protocol[U_contra]):
         ...
 
     async def do(self, task: Task, step: Step) -> Result:
-        """Do one step, idempotently. Raises DomainError where it did not work."""
+        """Do one step, idempotently.
+
+        Raises:
+            OutOfTime: it is too late for it, so it is not tried again.
+            DomainError: it did not work.
+        """
         ...
 
     async def undo(self, task: Task, step: Step) -> None:
@@ -283,6 +288,7 @@ class RunTask(Generic[U]):
                     reason=error.detail,
                     jitter=self.jitter.jitter(),
                     unknown=error.kind is ErrorKind.UNAVAILABLE,
+                    for_good=isinstance(error, OutOfTime),
                 )
                 failed = any(s.key == key and s.status is StepStatus.FAILED for s in task.steps)
                 kind = "step.failed" if failed else "step.retrying"
@@ -339,3 +345,11 @@ class StepTimedOut(DomainError):
     code = "step_timed_out"
     kind = ErrorKind.UNAVAILABLE
     next_step = "Nothing to do: it is read back and tried again."
+
+
+class OutOfTime(DomainError):
+    """It was not done within the time that it may take."""
+
+    code = "out_of_time"
+    kind = ErrorKind.CONFLICT
+    next_step = "Ask for it again if it is still wanted; a launch that came too late is not billed."

@@ -49,7 +49,7 @@ class Batcher(Customer):
         view = await self.cloud.read_task(self.actor, task)
         for _ in range(5):  # the first member alone meets the faults
             await run(view.members[0].id)
-            self.cloud.clock.advance_to(self.cloud.clock.now() + timedelta(minutes=3))
+            self.cloud.clock.advance_to(self.cloud.clock.now() + timedelta(seconds=30))
         await self.cloud.work()
         return task
 

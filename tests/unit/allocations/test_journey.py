@@ -177,6 +177,31 @@ class TestFailures:
         assert (balance.posted_micros, balance.held_micros) == (100 * DOLLAR, 0)
         assert await ada.slots() == {SlotState.AVAILABLE}
 
+    async def test_a_launch_that_nobody_took_up_in_time_is_given_up(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+
+        ada.cloud.clock.advance_to(ada.cloud.clock.now() + timedelta(minutes=10))
+        await ada.cloud.work()  # only now a worker is there again
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.FAILED
+        assert view.allocation.failure_reason == "out_of_time"
+        assert view.cost_micros == 0
+        assert (await ada.cloud.balance(ada.actor)).available_micros == 100 * DOLLAR
+
+    async def test_a_launch_is_not_handed_over_long_after_its_gate(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+        ada.cloud.driver.plan(Fault(verb="verify", kind=FaultKind.UNREACHABLE_BEFORE, times=1))
+        await ada.cloud.work()
+
+        ada.cloud.clock.advance_to(ada.cloud.clock.now() + timedelta(minutes=30))
+        await ada.cloud.work()
+
+        assert await ada.state(allocation) is AllocationState.FAILED
+        assert await ada.slots() == {SlotState.AVAILABLE}
+
     async def test_an_answer_that_is_lost_is_read_back(self) -> None:
         ada = await Customer.arrive()
         ada.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.UNREACHABLE_AFTER))

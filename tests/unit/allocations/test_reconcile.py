@@ -495,7 +495,7 @@ class TestWhileTasksRun:
 
     async def test_every_point_of_a_life_is_looked_at(self) -> None:
         ada = await Tinkerer.arrive()
-        async with reconciled_throughout(ada, timedelta(minutes=3)) as busy:
+        async with reconciled_throughout(ada, timedelta(seconds=75)) as busy:
             allocation = await ada.running()
             await ada.cloud.restart(ada.actor, allocation)
             await ada.cloud.pass_time(LATER)

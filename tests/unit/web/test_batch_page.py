@@ -37,7 +37,7 @@ async def first_fails(ada: PageVisitor) -> None:
         members = await unit.tasks.find(kind="provision", finished_at=None)
     for _ in range(5):
         await cloud.runner()(members[0].id)
-        cloud.clock.advance_to(cloud.clock.now() + timedelta(minutes=3))
+        cloud.clock.advance_to(cloud.clock.now() + timedelta(seconds=30))
     await cloud.work()
 
 

@@ -45,6 +45,7 @@ HANDED_OVER: Final = frozenset({S.ACTIVE, S.RESTARTING, S.DEGRADED})
 DRIVEN: Final = MAKING | {S.RESTARTING, S.RELEASING}
 """States that a task has to lead out of."""
 
+_LAUNCH_MAX: Final = timedelta(minutes=10 + 30 + 10)  # both limits, and the last step's turns
 _OUTCOMES: Final = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.UNDONE})
 _PATIENCE: Final = 3  # how many times its own limit a state may last
 
@@ -116,6 +117,9 @@ def time_is_billed_once(
         found = f"{len(running)} meters run while it is {allocation.state}"
         yield Breach("I3", allocation.id, found)
     since = allocation.active_at
+    if since is not None and since > allocation.requested_at + _LAUNCH_MAX:
+        found = f"asked for at {allocation.requested_at}, it is billed from {since} on"
+        yield Breach("I3", allocation.id, found)
     for segment in ordered:
         if since is None or segment.started_at < since:
             yield Breach("I3", segment.id, f"it starts at {segment.started_at}, before {since}")
