@@ -4,6 +4,8 @@ A customer reads what happened, what it means for their money, and what to do. A
 row to work on. Events that are in no table tell nobody anything.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -22,7 +24,10 @@ _HUNDREDTH: Final = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A notice before it has readers; without ``user_id`` it is for each owner of the tenant."""
+    """A notice before it has readers; without ``user_id`` it is for each owner of the tenant.
+
+    ``once`` names what it is about where several events may say the same; empty: each event does.
+    """
 
     kind: str
     level: NoticeLevel
@@ -30,6 +35,7 @@ class Draft:
     text: str
     link: str = ""
     user_id: UserId | None = None
+    once: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +119,14 @@ def _depleted(event: Event, _: Known) -> Told:
         "Your balance has ended",
         "What ran on it is being released, as chosen at launch. Nothing starts again by itself "
         "after you add money.",
+        once=_what_ended(event),
     )
+
+
+def _what_ended(event: Event) -> str:
+    """Name what is released and when it ended: announced again, as a reminder, it is the same."""
+    ended = json.dumps(event.payload.get("allocations"), sort_keys=True)
+    return hashlib.sha256(ended.encode()).hexdigest()[:32]
 
 
 def _standing(event: Event, _: Known) -> Told:
@@ -345,8 +358,8 @@ RULES: Final[Mapping[str, Rule]] = {
 """By kind of event; besides these, every ``drift.…`` is for operators."""
 
 
-def _to_owners(event: Event, level: NoticeLevel, title: str, text: str) -> Told:
-    draft = Draft(kind=event.kind, level=level, title=title, text=text, link=_BILLING)
+def _to_owners(event: Event, level: NoticeLevel, title: str, text: str, once: str = "") -> Told:
+    draft = Draft(kind=event.kind, level=level, title=title, text=text, link=_BILLING, once=once)
     return Told(notices=(draft,))
 
 

@@ -1,6 +1,7 @@
 """Carries out what an event tells people: one transaction per event, any number of times.
 
-A notice has a key made of the event's number, so that an event handed on twice tells nobody twice.
+A notice has a key made of the event's number, or of what several events are about, so that neither
+an event handed on twice nor a reminder tells anybody twice.
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class TellPeople:
             id=self.ids.new("not"),
             tenant_id=tenant_id,
             user_id=user_id,
-            key=f"{draft.kind}/{stored.id}",
+            key=f"{draft.kind}/{draft.once or stored.id}",
             kind=draft.kind,
             level=draft.level,
             title=draft.title,

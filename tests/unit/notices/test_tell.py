@@ -14,7 +14,7 @@ from gpucloud_core.access.model import Actor, PlatformRole, Role, TenantMember
 from gpucloud_core.kernel.errors import NotFound, ValidationFailed
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.rows import ListQuery
-from gpucloud_core.kernel.unit import Event
+from gpucloud_core.kernel.unit import Event, Json
 from gpucloud_core.notices.attention import (
     AcknowledgeAttention,
     ListAttention,
@@ -55,7 +55,7 @@ class World:
                 )
         return self
 
-    async def say(self, number: int, kind: str, **payload: str | int) -> None:
+    async def say(self, number: int, kind: str, **payload: Json) -> None:
         event = Event(
             kind=kind,
             subject=self.home.tenant.id,
@@ -99,10 +99,18 @@ class TestTellPeople:
         assert len(world.notices) == 2
 
     async def test_tells_again_what_happens_again(self, world: World) -> None:
-        await world.say(7, "billing.depleted")
-        await world.say(8, "billing.depleted")
+        for number, ended in enumerate(("alc_1", "alc_2")):
+            await world.say(number, "billing.depleted", allocations={ended: "2026-01-01T00:00:00Z"})
 
         assert len(world.notices) == 4
+
+    async def test_does_not_tell_again_what_a_reminder_says(self, world: World) -> None:
+        for number in (7, 8):
+            await world.say(
+                number, "billing.depleted", allocations={"alc_1": "2026-01-01T00:00:00Z"}
+            )
+
+        assert len(world.notices) == 2
 
     async def test_keeps_one_open_row_for_what_is_noticed_again(self, world: World) -> None:
         await world.say(1, "drift.stray_hold", found="an open hold")
