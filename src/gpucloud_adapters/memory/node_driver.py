@@ -227,6 +227,11 @@ class MemoryNodeDriver:
             self._sessions[access.host, claim_id].append(session)
             return session
 
+    def open_shells(self, host: str, claim_id: ClaimId) -> int:
+        """Return how many shells are open in a slice; for looking behind the port."""
+        sessions = self._sessions.get((host, claim_id), ())
+        return sum(session.exit_status is None for session in sessions)
+
     @contextmanager
     def _call(self, access: NodeAccess, verb: str) -> Iterator[_Call]:
         """Run one call against a node, with the fault that meets it.

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from gpucloud_adapters.memory.simulation.world import Plan, simulate
+from gpucloud_adapters.memory.unit import MemoryUnit
 from gpucloud_core.allocations import apply
 from gpucloud_core.allocations.lifecycle import LIFECYCLE, AllocationEvent, Effect
 from gpucloud_core.allocations.model import AllocationState
@@ -23,8 +24,8 @@ from gpucloud_core.work import plan as planner
 from gpucloud_core.work import run
 from gpucloud_core.work.model import StepStatus, Task, TaskStatus
 
-WORLDS: Final = 12
-BUSY: Final = Plan(seed=1, days=2, tenants=4, nodes=1, pause_hours=0.5)
+WORLDS: Final = 24
+BUSY: Final = Plan(seed=1, days=1, tenants=4, nodes=1, pause_hours=0.3, rough=4)
 
 S, E, X = AllocationState, AllocationEvent, Effect
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -110,6 +111,15 @@ def payment_credited_for_each_event(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ledger, "payment", once_more)
 
 
+def nothing_is_recorded(patch: pytest.MonkeyPatch) -> None:
+    """Nobody writes down who did what."""
+
+    async def forget(*_: object) -> None:
+        """Write nothing."""
+
+    patch.setattr(MemoryUnit, "audit", forget)
+
+
 def node_makes_what_was_released(patch: pytest.MonkeyPatch) -> None:
     """The node forgets at once what was released before it was made."""
     patch.setattr(holdings, "_never_made", lambda held, _claim_id, _now: held)
@@ -127,26 +137,28 @@ def keys_are_taken_at_their_word(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(run.RunTask, "_act", trusting)
 
 
-PLANTED: Final[dict[Plant, str]] = {
-    hold_kept_on_failure: "I6 I10",
-    capacity_back_before_the_proof: "I7 I8 I10",
-    meter_runs_through_the_wipe: "I3 I10",
-    undo_of_completed_steps_only: "I8 I9 I10",
-    late_results_are_written: "lease",
-    payment_credited_for_each_event: "I4",
-    node_makes_what_was_released: "I9",
-    keys_are_taken_at_their_word: "I8 I9",
+PLANTED: Final[dict[Plant, tuple[str, int]]] = {
+    hold_kept_on_failure: ("I6 I10", 1),
+    capacity_back_before_the_proof: ("I7 I8 I10", 1),
+    meter_runs_through_the_wipe: ("I3 I10", 1),
+    undo_of_completed_steps_only: ("I8 I9 I10", 1),
+    late_results_are_written: ("lease", 1),
+    payment_credited_for_each_event: ("I4", 1),
+    node_makes_what_was_released: ("I9", 7),
+    keys_are_taken_at_their_word: ("I8 I9", 1),
+    nothing_is_recorded: ("I15", 1),
 }
-"""Each bug, and the promises of which it breaks one."""
+"""Each bug, the promises of which it breaks one, and the first seed to try."""
 
 
 class TestTheWorld:
     @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
     def test_catches(self, plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
         plant(monkeypatch)
+        promises, first = PLANTED[plant]
 
-        worlds = (simulate(replace(BUSY, seed=seed)) for seed in range(1, WORLDS + 1))
+        worlds = (simulate(replace(BUSY, seed=seed)) for seed in range(first, first + WORLDS))
         broken = next((world for world in worlds if not world.ok), None)
 
         assert broken is not None, f"{WORLDS} worlds went by and nobody noticed"
-        assert broken.breaches[0].split()[0] in PLANTED[plant].split()
+        assert broken.breaches[0].split()[0] in promises.split()

@@ -11,6 +11,8 @@ marked * are planted by ``test_planted_bugs.py`` in each run):
 - * the meter ran on while the wipe was done;
 - * the node made what had been released before it was made;
 - a batch's tasks were queued without being due;
+- * nobody wrote down who did what;
+- the end of a balance was told as often as it was announced;
 - a webhook's next try was never put off: nothing came of an event whose message was lost.
 
 And bugs that nobody planted, each with its world in ``tests/data/simulation/seeds.txt``.
@@ -30,8 +32,8 @@ import pytest
 
 from gpucloud_adapters import cli
 from gpucloud_adapters.memory.simulation import command
+from gpucloud_adapters.memory.simulation.coverage import MOVES, UNTAKEN, untaken
 from gpucloud_adapters.memory.simulation.world import Plan, simulate
-from gpucloud_core.allocations.lifecycle import LIFECYCLE
 
 KEPT: Final = Path(__file__).parent.parent.parent / "data" / "simulation" / "seeds.txt"
 SMALL: Final = Plan(seed=1, days=1, tenants=3, nodes=1, pause_hours=1)
@@ -78,6 +80,15 @@ class TestWorld:
         assert len(prints) == 2
 
 
+class TestCoverage:
+    def test_explains_only_what_is_a_move(self) -> None:
+        nothing: dict[str, dict[str, int]] = {}
+
+        explained = {(each.machine, each.move) for each in untaken(nothing) if each.why}
+
+        assert explained == {(name, move) for name, moves in UNTAKEN.items() for move in moves}
+
+
 class TestCommand:
     def test_says_what_happened_and_that_all_held(self, capsys: pytest.CaptureFixture[str]) -> None:
         status = cli.run(["simulate", "--seeds", "2", "--days", "0.5", "--tenants", "2"], {})
@@ -94,9 +105,11 @@ class TestCommand:
         cli.run(["simulate", "--days", "0.5", "--json"], {})
 
         told = json.loads(capsys.readouterr().out)
-        moves = sum(len(moves) for moves in LIFECYCLE.moves.values())
+        taken = {(name, move) for name, moves in told["moves"]["taken"].items() for move in moves}
+        missing = {(each["machine"], each["move"]) for each in told["moves"]["not_taken"]}
         assert told["ok"]
-        assert len(told["moves"]["taken"]) + len(told["moves"]["not_taken"]) == moves
+        assert taken | missing == {(name, move) for name, moves in MOVES.items() for move in moves}
+        assert not taken & missing
         assert list(told["fingerprints"]) == ["1"]
 
     def test_tells_every_event_if_asked_to(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,32 +5,38 @@ meters. So the cost of a question is that of the change, however long the world 
 whole is asked at the end.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from gpucloud_adapters.memory.database import MemoryDatabase
 from gpucloud_adapters.memory.node_driver import MemoryNodeDriver
-from gpucloud_adapters.memory.simulation import invariants
+from gpucloud_adapters.memory.simulation import invariants, records
 from gpucloud_adapters.memory.simulation.invariants import ENDED, HANDED_OVER, Breach
 from gpucloud_adapters.memory.simulation.provider import RestlessPayments
 from gpucloud_adapters.memory.simulation.watch import BALANCES, Changed
 from gpucloud_adapters.stored.kinds import (
     ALLOCATIONS,
+    ATTENTION_ROWS,
+    AUDIT_CHAIN,
+    AUDIT_ROWS,
     BILLING_ACCOUNTS,
     CLAIMS,
     HOLDS,
+    INBOX_NOTICES,
     LEDGER_TRANSFERS,
     NODE_CAPACITY,
     NODES,
     PAYMENTS,
     SLOTS,
+    STATE_CHANGES,
     TASKS,
     USAGE_SEGMENTS,
     Kind,
 )
 from gpucloud_core.allocations.lifecycle import LIFECYCLE
 from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.audit.chain import Anchor
 from gpucloud_core.billing.books import Books
 from gpucloud_core.billing.model import (
     AccountKind,
@@ -47,6 +53,7 @@ from gpucloud_core.nodes.holdings import HeldSlice, owned
 from gpucloud_core.nodes.wire_values import public_key
 from gpucloud_core.work.model import Task
 
+T = TypeVar("T")
 _MONEY: Final[tuple[Kind[Any], ...]] = (BILLING_ACCOUNTS, USAGE_SEGMENTS, HOLDS, LEDGER_TRANSFERS)
 """What a tenant's money is made of; meters before holds, for these are asked as they were."""
 _OF_ALLOCATIONS: Final[tuple[Kind[Any], ...]] = (HOLDS, USAGE_SEGMENTS, CLAIMS)
@@ -103,6 +110,11 @@ class Checks:
             self._tell(self._node(node_id))
         for key in changed.get(PAYMENTS.table, ()):
             self._tell(self._payment(self._database.table(PAYMENTS).rows[key]))
+        self._tell(
+            records.people_are_recorded(
+                self._changed(STATE_CHANGES, changed), self._changed(AUDIT_ROWS, changed)
+            )
+        )
         for key in changed.get(TASKS.table, ()):
             self._tell(self._task(self._database.table(TASKS).rows[key]))
 
@@ -171,6 +183,16 @@ class Checks:
             self._tell(self._node(capacity.node_id))
         for session in self._database.rows(PAYMENTS):
             self._tell(self._payment(session))
+
+    def records(self, anchors: Sequence[Anchor]) -> None:
+        """Ask what must be so of notices, attention and audit once all of them are up to date."""
+        rows = self._database.rows
+        allocations = rows(ALLOCATIONS)
+        events = [stored.event for stored in self._database.events.values()]
+        self._tell(records.told_once(allocations, rows(INBOX_NOTICES), events))
+        self._tell(records.attention_is_true(rows(ATTENTION_ROWS), allocations, rows(SLOTS)))
+        head = next(iter(rows(AUDIT_CHAIN)), None)
+        self._tell(records.chain_holds(rows(AUDIT_ROWS), head, anchors))
 
     # ---- what is asked of each thing -----------------------------------------------------------
 
@@ -248,6 +270,9 @@ class Checks:
         posted = database.table(LEDGER_TRANSFERS).candidates(mine)
         yield from invariants.usage_adds_up(allocation.id, segments, posted)
         yield from invariants.failure_is_free(allocation, segments, holds)
+        if allocation.state in ENDED and allocation.claim_id not in self._lied_about:
+            shells = self._driver.open_shells(self._host(allocation), allocation.claim_id)
+            yield from invariants.nobody_is_inside(allocation, shells)
         if claim is not None:
             yield from invariants.free_is_clean(allocation, claim, left)
         task = database.table(TASKS).rows.get(allocation.task_id)
@@ -298,6 +323,10 @@ class Checks:
 
     # ---- finding rows --------------------------------------------------------------------------
 
+    def _changed(self, kind: Kind[T], changed: Changed) -> Iterator[T]:
+        rows = self._database.table(kind).rows
+        return (rows[key] for key in changed.get(kind.table, ()))
+
     def _allocations(self, changed: Changed) -> Iterator[Allocation]:
         """Return the allocations that a commit touched, each once."""
         rows = self._database.table(ALLOCATIONS).rows
@@ -325,8 +354,10 @@ class Checks:
     def _left(self, allocation: Allocation) -> HeldSlice | None:
         if allocation.claim_id in self._lied_about:
             return None
-        node = self._database.table(NODES).rows[allocation.node_id]
-        return self._driver.holdings(node.access.host).records.get(allocation.claim_id)
+        return self._driver.holdings(self._host(allocation)).records.get(allocation.claim_id)
+
+    def _host(self, allocation: Allocation) -> str:
+        return self._database.table(NODES).rows[allocation.node_id].access.host
 
     def _tell(self, breaches: Iterable[Breach]) -> None:
         for breach in breaches:

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from typing import Any, Final
 
+from gpucloud_adapters.memory.simulation.coverage import MOVES, untaken
 from gpucloud_adapters.memory.simulation.world import Plan, Report, simulate
 
 SUMMARY: Final = "Run the whole platform in virtual time, with everything going wrong."
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=plan.pause_hours,
         help="between two things that one tenant does, on average",
+    )
+    parser.add_argument(
+        "--rough", type=float, default=plan.rough, help="3: calls go wrong three times as often"
     )
     parser.add_argument("--jobs", type=int, default=1, help="worlds at the same time")
     parser.add_argument("--story", action="store_true", help="tell every event, on stderr")
@@ -80,8 +84,7 @@ def _played(plans: Sequence[Plan], *, jobs: int, story: bool) -> Iterator[Report
 
 def as_json(reports: Sequence[Report]) -> dict[str, Any]:
     """Return what became of the worlds, all together, and each that broke."""
-    possible = {move for report in reports for move in (*report.taken, *report.not_taken)}
-    taken = _sum(report.taken for report in reports)
+    taken = {name: _sum(report.taken.get(name, {}) for report in reports) for name in MOVES}
     groups = dict.fromkeys(group for report in reports for group in report.counts)
     return {
         "worlds": len(reports),
@@ -92,7 +95,7 @@ def as_json(reports: Sequence[Report]) -> dict[str, Any]:
         "counts": {
             group: _sum(report.counts.get(group, {}) for report in reports) for group in groups
         },
-        "moves": {"taken": taken, "not_taken": sorted(possible - taken.keys())},
+        "moves": {"taken": taken, "not_taken": [asdict(each) for each in untaken(taken)]},
         "failures": [
             {
                 "seed": report.plan.seed,
@@ -113,10 +116,15 @@ def summary(reports: Sequence[Report]) -> list[str]:
     for group, counts in whole["counts"].items():
         figures = ", ".join(f"{name} {number}" for name, number in counts.items())
         lines.append(f"{group}: {figures or 'none'}")
-    moves = whole["moves"]
-    lines.append(f"moves taken: {len(moves['taken'])}")
-    lines += [f"  {number:>6}  {name}" for name, number in moves["taken"].items()]
-    lines.append(f"moves not taken: {', '.join(moves['not_taken']) or 'none'}")
+    for machine, moves in whole["moves"]["taken"].items():
+        lines.append(f"moves of a {machine}: {len(moves)} of {len(MOVES[machine])}")
+        lines += [f"  {number:>6}  {name}" for name, number in moves.items()]
+    missing: dict[tuple[str, str], list[str]] = {}
+    for each in whole["moves"]["not_taken"]:
+        why = each["why"] or "nothing here led to it"
+        missing.setdefault((each["machine"], why), []).append(each["move"])
+    for (machine, why), names in missing.items():
+        lines.append(f"no {machine} moved {', '.join(names)}: {why}")
     broken = len(whole["failures"])
     verdict = f"{broken} broke a promise" if broken else "every promise held"
     worlds = "1 world" if whole["worlds"] == 1 else f"{whole['worlds']} worlds"

@@ -326,6 +326,12 @@ def ended_is_gone(
         yield Breach("I10", allocation.id, f"{allocation.state}, and its task goes on")
 
 
+def nobody_is_inside(allocation: Allocation, shells: int) -> Iterator[Breach]:
+    """I10: no terminal outlives its allocation."""
+    if shells:
+        yield Breach("I10", allocation.id, f"{allocation.state}, and {shells} terminals are open")
+
+
 def somebody_drives(
     allocation: Allocation, task: Task | None, now: datetime, *, asleep: timedelta = timedelta(0)
 ) -> Iterator[Breach]:

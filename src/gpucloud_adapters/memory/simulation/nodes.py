@@ -80,6 +80,7 @@ class RestlessNodes(MemoryNodeDriver):
         nodes: by the host of their access.
         clock: the true time.
         dice: decides what happens.
+        rough: how often a call goes wrong, against a usual world.
         told: called with the host after whatever may have changed something on a node.
     """
 
@@ -90,6 +91,7 @@ class RestlessNodes(MemoryNodeDriver):
         clock: WorldClock,
         dice: Dice,
         told: Callable[[str, str], None],
+        rough: float = 1,
     ) -> None:
         self._own_clock = NodeClock(clock)
         super().__init__(nodes, clock=self._own_clock)
@@ -97,6 +99,7 @@ class RestlessNodes(MemoryNodeDriver):
         self.is_calm = False
         self.met: Final[Counter[str]] = Counter()
         self.lied_about: Final[set[str]] = set()  # claims of which an order was not carried out
+        self._bad_luck = min(_BAD_TEMPER, _BAD_LUCK * rough)
         self._dice = dice
         self._told = told
         self._stragglers: set[asyncio.Task[None]] = set()
@@ -198,7 +201,7 @@ class RestlessNodes(MemoryNodeDriver):
             return FaultKind.UNREACHABLE_BEFORE
         if mood.is_impostor:
             return FaultKind.HOST_KEY_CHANGED
-        if self._dice.chance(_BAD_TEMPER if mood.is_bad_tempered else _BAD_LUCK):
+        if self._dice.chance(_BAD_TEMPER if mood.is_bad_tempered else self._bad_luck):
             return self._dice.weighed(FATES)
         return FaultKind.GPU_LOST if mood.has_lost_gpu else WELL
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_adapters.memory.simulation.dice import Dice
+from gpucloud_adapters.memory.simulation.trouble import exposed
 from gpucloud_adapters.stored.kinds import ALLOCATIONS, NODES
 from gpucloud_core.allocations.force import ForceCleanAllocation, ForceRelease
 from gpucloud_core.allocations.model import Allocation, AllocationState
@@ -54,7 +55,8 @@ class Operators:
         clean = ForceCleanAllocation(transactions=self._cloud.transactions, ids=self._cloud.ids)
         act = partial(clean, allocation_id=row.id, reason=_WHY, runtime_verified_absent=True)
         try:
-            await act(actor=self._cloud.operator(row.tenant_id))
+            with exposed():
+                await act(actor=self._cloud.operator(row.tenant_id))
             self._log(f"operator: vouched for {row.id}")
         except DomainError as error:
             self._log(f"operator: {error.code}")
@@ -63,7 +65,8 @@ class Operators:
         release = ForceRelease(transactions=self._cloud.transactions, ids=self._cloud.ids)
         actor = self._cloud.operator(row.tenant_id)
         try:
-            await release(actor=actor, allocation_id=row.id, reason="The node is needed.")
+            with exposed():
+                await release(actor=actor, allocation_id=row.id, reason="The node is needed.")
             self._log(f"operator: forced the end of {row.id}")
         except DomainError as error:
             self._log(f"operator: {error.code}")

@@ -12,20 +12,24 @@ from typing import Final
 from gpucloud_adapters.memory.cloud import SKU, MemoryCloud
 from gpucloud_adapters.memory.simulation.dice import Dice
 from gpucloud_adapters.memory.simulation.provider import RestlessPayments
+from gpucloud_adapters.memory.simulation.terminals import Terminals
+from gpucloud_adapters.memory.simulation.trouble import exposed
 from gpucloud_adapters.memory.simulation.virtual import WorldClock
+from gpucloud_adapters.stored.kinds import TASKS
 from gpucloud_core.access.model import Actor
+from gpucloud_core.access.ssh_keys import DeleteSshKey
 from gpucloud_core.allocations.edit_keys import EditKeys
 from gpucloud_core.allocations.follow import CancelTask, RetryFailed
-from gpucloud_core.allocations.launch import LaunchAllocations, launch_once
+from gpucloud_core.allocations.launch import BATCH, LaunchAllocations, launch_once
 from gpucloud_core.allocations.model import AllocationState, EndOfBalance
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.allocations.restart import RestartAllocation
 from gpucloud_core.billing.payments import CheckoutAsked, StartCheckout
 from gpucloud_core.billing.ports import ProcessorUnavailable
-from gpucloud_core.kernel.errors import DomainError
+from gpucloud_core.kernel.errors import Conflict, DomainError, Unavailable
 from gpucloud_core.kernel.idempotency import IdempotencyKey
-from gpucloud_core.kernel.ids import AllocationId, TaskId
+from gpucloud_core.kernel.ids import AllocationId, SshKeyId, TaskId
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.placement.model import Spread
 
@@ -36,6 +40,8 @@ DOLLAR: Final = 1_000_000
 _HOUR: Final = 3600.0
 _RELEASABLE: Final = (S.ACTIVE, S.DEGRADED, S.RELEASE_FAILED)
 _CANCELLABLE: Final = (S.REQUESTED, S.PROVISIONING)
+_LAUNCHES: Final = frozenset({"provision", BATCH})
+_PATIENCE: Final = 4  # how often a button is pressed that gives no answer
 _AMOUNTS: Final = (5, 10, 20, 40, 100, 250)
 
 
@@ -54,6 +60,7 @@ class Customer:
     cloud: MemoryCloud
     clock: WorldClock
     payments: RestlessPayments
+    terminals: Terminals
     dice: Dice
     log: Callable[[str], None]
     pause_seconds: float = 3 * _HOUR
@@ -94,7 +101,8 @@ class Customer:
     async def _answered(self, asked: Awaitable[object]) -> None:
         """Count what the platform says to a wish: done, or the code of its refusal."""
         try:
-            await asked
+            with exposed():
+                await asked
         except DomainError as error:
             self.answers[error.code] += 1
             self.log(f"{self.name}: {error.code}")
@@ -104,7 +112,22 @@ class Customer:
     # ---- habits --------------------------------------------------------------------------------
 
     async def _launch(self) -> None:
-        await self._launch_as(self._request())
+        """Launch, and press again with the same key as long as no answer comes."""
+        request, key, before = self._request(), self._key("launch"), self._launches()
+        for _ in range(_PATIENCE):
+            try:
+                await self._launch_as(request, key)
+            except (Conflict, Unavailable):
+                await asyncio.sleep(self.dice.between(1, 5))
+            else:
+                break
+        if self._launches() > before + 1:
+            raise AssertionError(f"one key launched {self._launches() - before} times")
+
+    def _launches(self) -> int:
+        tasks = self.cloud.transactions.database.rows(TASKS)
+        mine = (task for task in tasks if task.tenant_id == self.actor.tenant_id)
+        return sum(task.kind in _LAUNCHES and task.parent_id is None for task in mine)
 
     async def _launch_twice(self) -> None:
         """Press the button twice, with the same key or at the same time."""
@@ -181,6 +204,22 @@ class Customer:
         if self._launched is not None:
             cancel = CancelTask(transactions=self.cloud.transactions)
             await cancel(actor=self.actor, task_id=self._launched)
+
+    async def _terminal(self) -> None:
+        """Open a terminal, and leave it open."""
+        mine = await self._mine((S.ACTIVE,))
+        if mine:
+            await self.terminals.open(self.actor, self.dice.pick(mine))
+
+    async def _change_keys(self) -> None:
+        """Take a key away that may be in use, and add another."""
+        number = self.dice.whole(3, 9)
+        key = await self.cloud.add_key(self.actor, public_key_of(f"{self.name}/{number}"))
+        gone, self.keys = self.keys[0], [*self.keys[1:], key.id]
+        await DeleteSshKey(transactions=self.cloud.transactions)(
+            actor=self.actor, key_id=SshKeyId(gone)
+        )
+        self.log(f"{self.name}: has {len(self.keys)} keys, {key.id} among them")
 
     async def _read(self) -> None:
         """Look at the balance, at a quote, and at everything of one's own."""
@@ -308,6 +347,8 @@ _HABITS: Final[Mapping[str, float]] = {
     "edit_keys": 5,
     "retry": 4,
     "cancel_launch": 3,
+    "terminal": 5,
+    "change_keys": 2,
     "read": 5,
     "pay": 12,
     "pay_at_the_end": 6,

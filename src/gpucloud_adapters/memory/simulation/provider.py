@@ -8,10 +8,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from gpucloud_adapters.memory.payments import TOLERANCE, MemoryPayments, SignedEvent
 from gpucloud_adapters.memory.simulation.dice import Dice
+from gpucloud_adapters.memory.simulation.trouble import exposed
 from gpucloud_adapters.memory.simulation.virtual import WorldClock
 from gpucloud_core.billing.ports import (
     Checkout,
@@ -19,6 +21,7 @@ from gpucloud_core.billing.ports import (
     ProcessorUnavailable,
     SignatureInvalid,
 )
+from gpucloud_core.kernel.errors import Conflict, Unavailable
 
 COMPLETED: Final = "checkout.session.completed"
 SUCCEEDED: Final = "checkout.session.async_payment_succeeded"
@@ -80,8 +83,11 @@ class RestlessPayments(MemoryPayments):
         return checkout
 
     def settle(self, provider_id: str) -> None:
-        """Let a customer pay a page, and send the news of it."""
-        self.pay(provider_id)
+        """Let a customer pay a page, and send the news of it: at times with tax, or foreign."""
+        if self._dice.chance(0.04):
+            self._start(self._pay_foreign(provider_id))
+            return
+        self.pay(provider_id, tax_micros=1_900_000 if self._dice.chance(0.1) else 0)
         self._send(COMPLETED, provider_id)
         if self._dice.chance(0.05):
             self._send(SUCCEEDED, provider_id)  # the same money, in the words of another event
@@ -93,9 +99,28 @@ class RestlessPayments(MemoryPayments):
         self._start(self._finish_transfer(provider_id))
 
     def give_up(self, provider_id: str) -> None:
-        """Let a page expire."""
+        """Let a page expire, and perhaps be paid nevertheless."""
         self.close(provider_id)
         self._send(EXPIRED, provider_id)
+        if self._dice.chance(0.3):
+            self._start(self._pay_late(provider_id))
+
+    async def _pay_late(self, provider_id: str) -> None:
+        await self._pause(self._dice.between(1, 6 * _HOUR))
+        self.settle(provider_id)
+
+    async def _pay_foreign(self, provider_id: str) -> None:
+        """Pay in a currency that the account is not kept in, and have that put right."""
+        right = self._found(provider_id)
+        if right.paid:
+            return
+        self._changed(provider_id, currency="EUR")
+        self.pay(provider_id)
+        self._send(COMPLETED, provider_id)
+        await self._pause(self._dice.between(1, 24 * _HOUR))
+        paid = self._found(provider_id)
+        self._checkouts[provider_id] = replace(paid, currency=right.currency)
+        self._send(SUCCEEDED, provider_id)
 
     async def _finish_transfer(self, provider_id: str) -> None:
         await asyncio.sleep(1 if self.is_calm else self._dice.between(_HOUR, 24 * _HOUR))
@@ -122,9 +147,10 @@ class RestlessPayments(MemoryPayments):
         while True:
             signed = self._signed(body)
             try:
-                await self.receive(body=signed.body, signature=signed.signature)
-            except SignatureInvalid:
-                self.met["forged_or_stale"] += 1
+                with exposed():
+                    await self.receive(body=signed.body, signature=signed.signature)
+            except (SignatureInvalid, Conflict, Unavailable) as error:
+                self.met[error.code] += 1
                 await self._pause(self._dice.between(10, 600))
                 continue
             if event.checkout is not None and event.checkout.paid:

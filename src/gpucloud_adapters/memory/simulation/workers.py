@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_adapters.memory.database import MemoryDatabase
 from gpucloud_adapters.memory.simulation.dice import Dice
+from gpucloud_adapters.memory.simulation.trouble import exposed
 from gpucloud_adapters.memory.simulation.virtual import WorldClock
 from gpucloud_adapters.memory.simulation.watch import EVENTS, Changed
 from gpucloud_adapters.stored.kinds import (
@@ -35,6 +36,7 @@ from gpucloud_core.billing.webhooks import DueWebhooks, HandleWebhook
 from gpucloud_core.kernel.errors import DomainError, IllegalTransition
 from gpucloud_core.kernel.faults import armed
 from gpucloud_core.kernel.ids import NodeId, TaskId, TenantId
+from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.unit import Event, Scope
 
 Job: TypeAlias = Callable[[], Awaitable[object]]
@@ -93,6 +95,8 @@ class Workers:
         crashed: told of every exception that no use case foresees.
         log: told what happens to the workers.
     """
+
+    happened: Callable[[StoredEvent], None] = staticmethod(lambda _: None)
 
     def __init__(
         self,
@@ -161,7 +165,9 @@ class Workers:
                     self._due[kind][key] = at
                     self._wake(f"task {key}" if kind == "task" else kind, at)
         for number in changed.get(EVENTS, ()):
-            self._hand_on(database.events[int(number)].event)
+            stored = database.events[int(number)]
+            self.happened(stored)
+            self._hand_on(stored.event)
 
     def _wake(self, name: str, at: datetime) -> None:
         """Do the work ``name`` when ``at`` has come and somebody has found it."""
@@ -235,6 +241,11 @@ class Workers:
         up = [worker for worker in self._workers if worker.is_up]
         return self._dice.pick(up) if up else None
 
+    def start(self, name: str, job: Job) -> asyncio.Task[None] | None:
+        """Have any worker do a job; None if none is there."""
+        worker = self._free_worker()
+        return None if worker is None else self._start(worker, name, job)
+
     def _start(self, worker: Worker, name: str, job: Job) -> asyncio.Task[None]:
         running = asyncio.create_task(self._guard(worker, name, job))
         worker.jobs.add(running)
@@ -245,7 +256,7 @@ class Workers:
 
     async def _guard(self, worker: Worker, name: str, job: Job) -> None:
         """Run one job as its process would: whatever it raises ends at the job's own door."""
-        with suppress(Killed), armed(partial(self._strike, worker)):
+        with suppress(Killed), armed(partial(self._strike, worker)), exposed():
             try:
                 await job()
             except DomainError as error:
@@ -253,6 +264,9 @@ class Workers:
                 if isinstance(error, IllegalTransition):
                     self._crashed(name, error)
             except Exception as error:  # noqa: BLE001  the outermost loop: it is a finding
+                if isinstance(error, ExceptionGroup) and error.split(DomainError)[1] is None:
+                    self._log(f"{worker.name}: {name} {error}")  # each in its own transaction
+                    return
                 self._crashed(name, error)
 
     async def _strike(self, worker: Worker, point: str) -> None:
@@ -281,9 +295,7 @@ class Workers:
         """Compare every node and the money with the rows, for ever, dying over it at times."""
         while True:
             await asyncio.sleep(self._dice.between(0.5, 1.5) * _RECONCILE_SECONDS)
-            worker = self._free_worker()
-            if worker is not None:
-                self._start(worker, "reconcile", self._look_round)
+            self.start("reconcile", self._look_round)
 
     async def _look_round(self) -> None:
         for node in await self._nodes():

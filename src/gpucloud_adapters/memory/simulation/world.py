@@ -11,19 +11,21 @@ from typing import Any, Final
 
 from gpucloud_adapters.memory.cloud import START, MemoryCloud
 from gpucloud_adapters.memory.simulation.checks import Checks
+from gpucloud_adapters.memory.simulation.coverage import Coverage
 from gpucloud_adapters.memory.simulation.dice import Dice
 from gpucloud_adapters.memory.simulation.invariants import ENDED, Breach
+from gpucloud_adapters.memory.simulation.keepers import Keepers
 from gpucloud_adapters.memory.simulation.mischief import Mischief
 from gpucloud_adapters.memory.simulation.nodes import RestlessNodes
 from gpucloud_adapters.memory.simulation.operators import Operators
 from gpucloud_adapters.memory.simulation.people import Customer
 from gpucloud_adapters.memory.simulation.provider import RestlessPayments
+from gpucloud_adapters.memory.simulation.terminals import Terminals
+from gpucloud_adapters.memory.simulation.trouble import RestlessTransactions
 from gpucloud_adapters.memory.simulation.virtual import WorldClock, run_virtually
 from gpucloud_adapters.memory.simulation.watch import Changed, watched_database
 from gpucloud_adapters.memory.simulation.workers import Workers
-from gpucloud_adapters.memory.unit import MemoryTransactions
 from gpucloud_adapters.stored.kinds import ALLOCATIONS, STATE_CHANGES, TASKS, WEBHOOK_EVENTS
-from gpucloud_core.allocations.lifecycle import LIFECYCLE
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.billing.webhooks import ReceiveWebhook
 from gpucloud_core.kernel.time import rfc3339
@@ -49,6 +51,7 @@ class Plan:
     tenants: int = 4
     nodes: int = 2
     pause_hours: float = 3
+    rough: float = 1  # how often single calls and transactions go wrong, against a usual world
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,7 @@ class Report:
     events: int
     virtual_days: float
     counts: Mapping[str, Mapping[str, int]]
-    taken: Mapping[str, int]  # moves of an allocation: how often each
-    not_taken: tuple[str, ...]
+    taken: Mapping[str, Mapping[str, int]]  # by machine, each move of it, and how often
     story: tuple[str, ...]  # the end of it
 
     @property
@@ -96,8 +98,6 @@ class World:
         self._hash = hashlib.blake2b(digest_size=16)
         self._story: deque[str] = deque(maxlen=_TAIL)
         self._broken = asyncio.Event()
-        self._states: dict[str, AllocationState] = {}
-        self._taken: Counter[str] = Counter()
 
     async def run(self) -> Report:
         await self._found()
@@ -116,12 +116,19 @@ class World:
         topologies = {f"node-{n + 1}": hgx_h200(seed=f"node-{n + 1}") for n in range(plan.nodes)}
         database = watched_database(self._committed)
         self.nodes = RestlessNodes(
-            topologies, clock=self.clock, dice=self._dice("nodes"), told=self._node_changed
+            topologies,
+            clock=self.clock,
+            dice=self._dice("nodes"),
+            told=self._node_changed,
+            rough=plan.rough,
         )
         self.payments = RestlessPayments(self.clock, self._dice("provider"), log=self.log)
+        self.transactions = RestlessTransactions(
+            self.clock, database, self._dice("database"), rough=plan.rough
+        )
         self.cloud = MemoryCloud(
             clock=self.clock,
-            transactions=MemoryTransactions(self.clock, database),
+            transactions=self.transactions,
             driver=self.nodes,
             hasher=PlainHasher(),
         )
@@ -133,9 +140,12 @@ class World:
             crashed=self._crashed,
             log=self.log,
         )
+        self.keepers = Keepers(self.cloud, self._dice("keepers"), self.workers.start)
+        self.workers.happened = self.keepers.happened
         self.payments.receive = ReceiveWebhook(
             transactions=self.cloud.transactions, processor=self.payments
         )
+        self.coverage = Coverage(database)
         self.checks = Checks(
             database,
             self.nodes,
@@ -149,12 +159,14 @@ class World:
         self.mischief = Mischief(
             self.nodes, self.workers, self.clock, dice=self._dice, log=self.log
         )
+        terminals = Terminals(self.cloud)
         self.customers = [
             Customer(
                 name=f"customer-{number + 1}",
                 cloud=self.cloud,
                 clock=self.clock,
                 payments=self.payments,
+                terminals=terminals,
                 dice=self._dice(f"customer {number + 1}"),
                 log=self.log,
                 pause_seconds=plan.pause_hours * _HOUR,
@@ -166,18 +178,23 @@ class World:
     async def _tell_all(self) -> None:
         """Let everybody live for the days of the plan; then let all become quiet, and end."""
         begun = [*(customer.live() for customer in self.customers), *self.mischief.all()]
-        begun += [self.workers.reconcile(), self.operators.work()]
+        begun += [self.workers.reconcile(), self.operators.work(), self.keepers.sweep()]
         life = [asyncio.create_task(self._survive(each)) for each in (*begun, self._watch())]
         await asyncio.sleep(self.plan.days * _DAY)
         for each in life:
             each.cancel()
         self.log("world: calm")
         self.mischief.calm()
+        self.transactions.is_calm = True
         self.payments.calm()
         await self._agree()
+        await self.keepers.look_round()
         self.checks.at_rest()
+        self.checks.records(self.keepers.anchors.kept)
         await self._empty()
+        await self.keepers.look_round()
         self.checks.at_the_end()
+        self.checks.records(self.keepers.anchors.kept)
 
     async def _survive(self, story: Coroutine[Any, Any, None]) -> None:
         try:
@@ -223,6 +240,8 @@ class World:
             return f"{going[0]} and {len(going) - 1} more tasks"
         if any(not event.handled_at for event in database.rows(WEBHOOK_EVENTS)):
             return "an event of the provider is not handled"
+        if self.keepers.has_untold:
+            return "somebody is not told yet"
         if self.payments.has_news:
             return "the provider has news"
         return "an order is on its way to a node" if self.nodes.has_stragglers else ""
@@ -257,11 +276,9 @@ class World:
         database = self.cloud.transactions.database
         for key in changed.get(STATE_CHANGES.table, ()):
             change = database.table(STATE_CHANGES).rows[key]
-            subject = change.allocation_id
-            was = self._states.get(subject)
-            self._states[subject] = change.state
-            self._taken[_move(was, change.event, change.state)] += 1
-            self.log(f"  {_short(subject)} {change.state} by {change.event}: {change.reason}")
+            subject = _short(change.allocation_id)
+            self.log(f"  {subject} {change.state} by {change.event}: {change.reason}")
+        self.coverage.look(changed)
         self.workers.look(database, changed)
         self.checks.committed(changed)
 
@@ -283,12 +300,6 @@ class World:
         answers: Counter[str] = Counter()
         for customer in self.customers:
             answers += customer.answers
-        possible = {
-            _move(state, event, move.to)
-            for state, moves in LIFECYCLE.moves.items()
-            for event, move in moves.items()
-        }
-        taken = {name: number for name, number in self._taken.items() if name in possible}
         return Report(
             plan=self.plan,
             breaches=tuple(self.breaches),
@@ -300,21 +311,17 @@ class World:
                 "answers": dict(sorted(answers.items())),
                 "nodes": dict(sorted(self.nodes.met.items())),
                 "payments": dict(sorted(self.payments.met.items())),
+                "database": dict(sorted(self.transactions.met.items())),
                 "workers": dict(sorted(self.workers.met.items())),
                 "mischief": dict(sorted(self.mischief.met.items())),
                 "points": dict(sorted(self.workers.reached.items())),
             },
-            taken=dict(sorted(taken.items())),
-            not_taken=tuple(sorted(possible - taken.keys())),
+            taken=self.coverage.taken,
             story=tuple(self._story),
         )
 
     def _dice(self, actor: str) -> Dice:
         return Dice(self.plan.seed, actor)
-
-
-def _move(was: AllocationState | None, event: str, to: AllocationState) -> str:
-    return f"{was or 'nothing'} -{event}-> {to}"
 
 
 def _in_words(changed: Changed) -> str:
