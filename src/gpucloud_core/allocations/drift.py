@@ -245,9 +245,12 @@ def _inside(
         return
     gpus = recorded.gpus_of(claim)
     keys = {key.fingerprint for key in allocation.keys}
+    noted = {key.fingerprint for key in allocation.keys if key.applied_at is not None}
     sides = (
         (DriftKind.WRONG_GPUS, gpus, set(evidence.gpu_uuids)),
         (DriftKind.WRONG_KEYS, keys, set(evidence.key_fingerprints)),
+        # In, and nobody knows: the answer of the edit was lost, as often as it was tried.
+        (DriftKind.WRONG_KEYS, noted, set(evidence.key_fingerprints)),
     )
     for kind, expected, found in sides:
         if expected != found:

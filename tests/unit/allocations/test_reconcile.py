@@ -287,6 +287,22 @@ class TestWrongKeys:
         assert len(await ada.tasks("edit_keys")) == 1
         assert ada.told()[-1].payload["task_id"] is None
 
+    async def test_that_got_in_unheard_are_noted(self) -> None:
+        ada = await Tinkerer.arrive()
+        allocation = await ada.running()
+        desk = await ada.cloud.add_key(ada.actor, DESK)
+        edit = EditKeys(transactions=ada.cloud.transactions, ids=ada.cloud.ids)
+        ada.cloud.driver.plan(Fault(verb="set-keys", kind=FaultKind.UNREACHABLE_AFTER, times=6))
+        await edit(actor=ada.actor, allocation_id=allocation, ssh_key_ids=(desk.id,))
+        await ada.cloud.pass_time(timedelta(hours=2))
+        assert not any(key.applied_at for key in (await ada.row(allocation)).keys)
+
+        assert kinds_of(await ada.cloud.reconcile()) == [DriftKind.WRONG_KEYS]
+        await ada.cloud.work()
+
+        assert all(key.applied_at for key in (await ada.row(allocation)).keys)
+        assert await ada.cloud.reconcile() == ()
+
 
 class TestAWrongOwner:
     async def test_is_reported_with_both_sides(self) -> None:
