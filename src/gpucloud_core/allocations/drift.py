@@ -15,7 +15,9 @@ from typing import Final
 from gpucloud_core.allocations.lifecycle import LIFECYCLE
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.allocations.place import slots_in
+from gpucloud_core.allocations.proof import handover_findings
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId
+from gpucloud_core.kernel.time import rfc3339
 from gpucloud_core.nodes.model import OwnedSlice, SliceEvidence, Slot
 from gpucloud_core.placement.model import Claim
 
@@ -37,6 +39,7 @@ class DriftKind(StrEnum):
     WRONG_OWNER = "wrong_owner"  # tag, claim, node and allocation do not belong together
     WRONG_GPUS = "wrong_gpus"  # it sees other devices than it was given
     WRONG_KEYS = "wrong_keys"  # it lets others in than its rows say
+    BACK_AGAIN = "back_again"  # it was found broken, and passes every check of a handover again
     MISSING_MACHINE = "missing_machine"  # it should run, and does not
     STRAY_HOLD = "stray_hold"  # money is set aside for what has ended
     STRAY_METER = "stray_meter"  # a meter runs for what is not billed
@@ -48,6 +51,7 @@ class Remedy(StrEnum):
 
     CLEAN_UP = "clean_up"  # release, wipe and verify it, by its tag
     APPLY_KEYS = "apply_keys"  # let exactly the recorded keys in
+    RECOVER = "recover"  # call it active, and start its meter from now on
     DEGRADE = "degrade"  # stop the meter, back to when it was last proven to run
     REPORT = "report"  # nothing: people decide, with both sides before them
 
@@ -58,6 +62,7 @@ REMEDIES: Final = {
     DriftKind.WRONG_OWNER: Remedy.REPORT,
     DriftKind.WRONG_GPUS: Remedy.REPORT,
     DriftKind.WRONG_KEYS: Remedy.APPLY_KEYS,
+    DriftKind.BACK_AGAIN: Remedy.RECOVER,
     DriftKind.MISSING_MACHINE: Remedy.DEGRADE,
     DriftKind.STRAY_HOLD: Remedy.REPORT,
     DriftKind.STRAY_METER: Remedy.REPORT,
@@ -103,8 +108,8 @@ class Seen:
         began_at: when, by the database's clock, somebody went to look.
         slices: what carries our tag there.
         evidence: what single slices read back about themselves.
-        steady: the generation of each allocation that was active and left alone at ``began_at``;
-            only if it is still the same can ``evidence`` be held against the rows.
+        steady: the generation of each allocation that was handed over, and left alone, at
+            ``began_at``; only if it is still the same can ``evidence`` be held against the rows.
     """
 
     began_at: datetime
@@ -219,7 +224,11 @@ def _run(recorded: Recorded, seen: Seen) -> Iterator[Drift]:
     there = {found.claim_id: found for found in seen.slices}
     for claim, allocation in recorded.open_here:
         found = there.get(claim.id)
-        if allocation.state is not S.ACTIVE or not _was_so(allocation.state_since, seen.began_at):
+        if not _was_so(allocation.state_since, seen.began_at):
+            continue
+        if allocation.state is S.DEGRADED:
+            yield from _back(recorded, seen, claim, allocation)
+        if allocation.state is not S.ACTIVE:
             continue
         if found is None or not found.running:
             yield Drift(
@@ -234,6 +243,29 @@ def _run(recorded: Recorded, seen: Seen) -> Iterator[Drift]:
             continue  # told as another's: nothing in it is ours to compare
         elif seen.steady.get(allocation.id) == allocation.generation:
             yield from _inside(recorded, seen, claim, allocation)
+
+
+def _back(recorded: Recorded, seen: Seen, claim: Claim, allocation: Allocation) -> Iterator[Drift]:
+    """Give what is called degraded and passes every check that it once passed to be handed over."""
+    evidence = seen.evidence.get(claim.id)
+    is_steady = seen.steady.get(allocation.id) == allocation.generation
+    if evidence is None or not is_steady or allocation.id in recorded.busy:
+        return
+    findings = handover_findings(
+        evidence,
+        gpu_uuids=tuple(recorded.gpus_of(claim)),
+        fingerprints=tuple(key.fingerprint for key in allocation.keys),
+        ssh_cidrs=allocation.network.ssh_cidrs,
+    )
+    if all(finding.ok for finding in findings):
+        yield Drift(
+            kind=DriftKind.BACK_AGAIN,
+            subject=allocation.id,
+            claim_id=claim.id,
+            allocation_id=allocation.id,
+            expected=f"nothing that works: it is degraded since {rfc3339(allocation.state_since)}",
+            found="it passes every check of a handover",
+        )
 
 
 def _inside(

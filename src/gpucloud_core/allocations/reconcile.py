@@ -38,6 +38,7 @@ from gpucloud_core.work.model import TaskStatus
 from gpucloud_core.work.plan import Saga
 
 RECONCILER: Final = "gpucloud"  # who did it, in a timeline
+_HANDED_OVER: Final = frozenset({AllocationState.ACTIVE, AllocationState.DEGRADED})
 AGAIN: Final = timedelta(hours=1)  # how long a remedy that failed is left to people
 
 
@@ -75,6 +76,11 @@ class Reconciler:
                 proof = last_proof(allocation, node.probed_at if node else None)
                 cause = Cause(actor=RECONCILER, at=proof, reason=f"Its node says: {drift.found}.")
                 await advance(unit, self.ids, allocation, AllocationEvent.DEGRADE, cause)
+                await unit.audit(_fact(drift, allocation))
+            case Remedy.RECOVER:
+                now = await unit.now(not_before=allocation.state_since)
+                cause = Cause(actor=RECONCILER, at=now, reason=f"Its node says: {drift.found}.")
+                await advance(unit, self.ids, allocation, AllocationEvent.RECOVER, cause)
                 await unit.audit(_fact(drift, allocation))
             case Remedy.REPORT:
                 pass
@@ -122,7 +128,7 @@ class ReconcileNode(Reconciler):
         return settled
 
     async def _before(self, node_id: NodeId) -> tuple[Node, tuple[Allocation, ...], datetime]:
-        """Return the node, what is active on it and left alone, and when that was so."""
+        """Return the node, what is handed over there and left alone, and when that was so."""
         async with self.transactions.begin(Scope.platform()) as unit:
             now = await unit.now()
             node = await unit.nodes.get(node_id)
@@ -133,7 +139,7 @@ class ReconcileNode(Reconciler):
         steady = tuple(
             allocation
             for _, allocation in recorded.open_here
-            if allocation.state is AllocationState.ACTIVE and allocation.id not in recorded.busy
+            if allocation.state in _HANDED_OVER and allocation.id not in recorded.busy
         )
         return node, steady, now
 

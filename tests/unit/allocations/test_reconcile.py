@@ -506,7 +506,8 @@ class TestWhileTasksRun:
             await ada.cloud.pass_time(timedelta(hours=2))
         edits = await ada.tasks("edit_keys")
         if not any(task.status is TaskStatus.FAILED for task in edits):
-            assert await ada.cloud.reconcile() == ()
+            # Only that a restart which came too late has brought its slice back after all.
+            assert set(kinds_of(await ada.cloud.reconcile())) <= {DriftKind.BACK_AGAIN}
         assert await ada.tasks("clean_up") == ()
 
     async def test_every_point_of_a_life_is_looked_at(self) -> None:

@@ -168,6 +168,35 @@ class TestARestartThatFails:
         assert (await ada.cloud.balance(ada.actor)).held_micros == 0
 
 
+class TestARestartThatCameBackUnheard:
+    async def test_is_found_to_work_and_billed_again_from_then_on(self) -> None:
+        ada = await Owner.arrive()
+        allocation = await ada.running()
+        ada.cloud.driver.plan(Fault(verb="verify", kind=FaultKind.UNREACHABLE_AFTER, times=4))
+        await ada.cloud.restart(ada.actor, allocation)
+        await ada.cloud.pass_time(20 * MINUTE)
+        assert await ada.state(allocation) is AllocationState.DEGRADED
+
+        await ada.cloud.reconcile()
+        await ada.cloud.pass_time(15 * MINUTE)
+
+        assert await ada.state(allocation) is AllocationState.ACTIVE
+        assert await ada.cost(allocation) == priced(10 * MINUTE) + priced(15 * MINUTE)
+        assert await ada.cloud.reconcile() == ()
+
+    async def test_stays_degraded_while_a_check_does_not_pass(self) -> None:
+        ada = await Owner.arrive()
+        allocation = await ada.launch(8)
+        await ada.cloud.work()
+        ada.cloud.driver.plan(Fault(verb="verify", kind=FaultKind.GPU_LOST, times=99))
+        await ada.cloud.restart(ada.actor, allocation)
+        await ada.cloud.pass_time(20 * MINUTE)
+
+        assert await ada.cloud.reconcile() == ()
+
+        assert await ada.state(allocation) is AllocationState.DEGRADED
+
+
 class TestMoneyThatEndsMeanwhile:
     async def test_releases_it_as_soon_as_it_is_back(self) -> None:
         ada = await Owner.arrive(dollars=0)

@@ -37,7 +37,6 @@ _SEEN_IN_ROWS: Final[tuple[tuple[Machine[Any, Any, Any, Any], str, str], ...]] =
 
 _NO_USE_CASE: Final = "no use case of the platform does it yet"
 UNTAKEN: Final[Mapping[str, Mapping[str, str]]] = {
-    ALLOCATION: {"degraded -recover-> active": _NO_USE_CASE},
     SLOT.name: {
         "proposed -> available": "the world's nodes join with their slots approved",
         "available -> disabled": _NO_USE_CASE,
