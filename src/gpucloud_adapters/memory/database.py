@@ -85,10 +85,11 @@ class Table(Generic[T]):
                 values = tuple(equals[name] for name in unique.fields)
                 if None not in values:
                     return [self.rows[taken[values]]] if values in taken else []
-        for name, index in self._found.items():
-            if name in equals:
-                return [self.rows[key] for key in index.get(equals[name], ())]
-        return self.rows.values()
+        fitting = (
+            index.get(equals[name], {}) for name, index in self._found.items() if name in equals
+        )
+        fewest = min(fitting, key=len, default=None)
+        return self.rows.values() if fewest is None else [self.rows[key] for key in fewest]
 
     def insert(self, row: T) -> None:
         """Store a new row.

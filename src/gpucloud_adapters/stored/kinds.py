@@ -239,7 +239,7 @@ SLOTS: Final[Kind[Slot]] = Kind(
     Slot,
     Tenancy.SHARED,
     unique=(Unique(("node_id", "index")), Unique(("ssh_host", "ssh_port"), _sellable)),
-    found_by=("node_id",),
+    found_by=("node_id", "state"),
     sortable=("index", "state", "state_since"),
     searchable=("id", "gpu_uuid"),
 )
@@ -248,7 +248,7 @@ CLAIMS: Final[Kind[Claim]] = Kind(
     "claims",
     Claim,
     unique=(Unique(("allocation_id",), _open_claim),),
-    found_by=("node_id", "allocation_id"),
+    found_by=("node_id", "allocation_id", "released_at"),
     sortable=("claimed_at", "released_at"),
 )
 
@@ -256,7 +256,7 @@ USAGE_SEGMENTS: Final[Kind[UsageSegment]] = Kind(
     "usage_segments",
     UsageSegment,
     unique=(Unique(("allocation_id",), _running),),
-    found_by=("tenant_id", "allocation_id"),
+    found_by=("tenant_id", "allocation_id", "ended_at"),
     sortable=("started_at", "ended_at", "rate_micros_per_hour", "sku_id", "gpu_count"),
 )
 BILLING_ACCOUNTS: Final[Kind[BillingAccount]] = Kind(
@@ -266,7 +266,7 @@ HOLDS: Final[Kind[Hold]] = Kind(
     "holds",
     Hold,
     unique=(Unique(("allocation_id",), _open_hold),),
-    found_by=("tenant_id", "allocation_id"),
+    found_by=("tenant_id", "allocation_id", "state"),
     sortable=("created_at", "amount_micros"),
 )
 PAYMENTS: Final[Kind[PaymentSession]] = Kind(
@@ -297,7 +297,7 @@ LEDGER_TRANSFERS: Final[Kind[Transfer]] = Kind(
 TASKS: Final[Kind[Task]] = Kind(
     "tasks",
     Task,
-    found_by=("subject", "parent_id"),
+    found_by=("subject", "parent_id", "finished_at"),
     sortable=("kind", "status", "created_at", "finished_at"),
     searchable=("id", "kind", "subject"),
 )
@@ -309,7 +309,7 @@ ALLOCATIONS: Final[Kind[Allocation]] = Kind(
     "allocations",
     Allocation,
     unique=(Unique(("claim_id",)),),
-    found_by=("project_id", "node_id", "task_id"),
+    found_by=("tenant_id", "project_id", "node_id", "task_id", "state"),
     sortable=(
         "name",
         "state",
@@ -354,6 +354,7 @@ ATTENTION_ROWS: Final[Kind[AttentionRow]] = Kind(
     AttentionRow,
     Tenancy.PLATFORM,
     unique=(Unique(("kind", "subject"), _not_cleared),),
+    found_by=("subject", "cleared_at"),
     sortable=("kind", "severity", "first_seen", "last_seen", "cleared_at"),
     searchable=("id", "kind", "subject", "title"),
 )
