@@ -297,7 +297,7 @@ LEDGER_TRANSFERS: Final[Kind[Transfer]] = Kind(
 TASKS: Final[Kind[Task]] = Kind(
     "tasks",
     Task,
-    found_by=("subject", "parent_id", "finished_at"),
+    found_by=("tenant_id", "subject", "parent_id", "finished_at"),
     sortable=("kind", "status", "created_at", "finished_at"),
     searchable=("id", "kind", "subject"),
 )

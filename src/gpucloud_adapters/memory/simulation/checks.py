@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from gpucloud_adapters.memory.database import MemoryDatabase
 from gpucloud_adapters.memory.node_driver import MemoryNodeDriver
 from gpucloud_adapters.memory.simulation import invariants, records
-from gpucloud_adapters.memory.simulation.invariants import ENDED, HANDED_OVER, Breach
+from gpucloud_adapters.memory.simulation.invariants import DRIVEN, ENDED, HANDED_OVER, Breach
 from gpucloud_adapters.memory.simulation.provider import RestlessPayments
 from gpucloud_adapters.memory.simulation.watch import BALANCES, Changed
 from gpucloud_adapters.stored.kinds import (
@@ -51,6 +51,7 @@ from gpucloud_core.kernel.time import Clock
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.holdings import HeldSlice, owned
 from gpucloud_core.nodes.wire_values import public_key
+from gpucloud_core.placement.model import Claim
 from gpucloud_core.work.model import Task
 
 T = TypeVar("T")
@@ -95,6 +96,7 @@ class Checks:
         self._balances: dict[str, dict[AccountKind, int]] = {}
         self._accounts: dict[str, BillingAccount] = {}
         self._running: dict[str, dict[str, UsageSegment]] = {}  # by tenant
+        self._claims: set[str] = set()  # that were seen
         self._tasks: dict[str, Task] = {}  # those under way
         self._holds: dict[str, dict[str, Hold]] = {}  # by tenant; open ones
 
@@ -106,6 +108,8 @@ class Checks:
         self._tell(
             breach for each in self._allocations(changed) for breach in self._allocation(each)
         )
+        for claim in self._changed(CLAIMS, changed):
+            self._tell(self._claim(claim))
         for node_id in self._nodes(changed):
             self._tell(self._node(node_id))
         for key in changed.get(PAYMENTS.table, ()):
@@ -131,8 +135,8 @@ class Checks:
 
     def time_passed(self) -> None:
         """Ask what can become wrong by nothing happening."""
-        for allocation in self._database.rows(ALLOCATIONS):
-            if allocation.state not in ENDED:
+        for state in sorted(DRIVEN):
+            for allocation in self._database.table(ALLOCATIONS).candidates({"state": state}):
                 self._tell(self._driven(allocation))
 
     # ---- when all is quiet ---------------------------------------------------------------------
@@ -296,6 +300,13 @@ class Checks:
             self._tasks[task.id] = task
         else:
             self._tasks.pop(task.id, None)
+
+    def _claim(self, claim: Claim) -> Iterator[Breach]:
+        if claim.id not in self._claims:
+            self._claims.add(claim.id)
+            node = self._database.table(NODES).rows[claim.node_id]
+            slots = self._database.table(SLOTS).candidates({"node_id": claim.node_id})
+            yield from invariants.sold_in_service(claim, node, list(slots))
 
     def _node(self, node_id: str) -> Iterator[Breach]:
         here = {"node_id": node_id}

@@ -24,6 +24,7 @@ from gpucloud_core.billing.payment_sessions import PAYMENT_SESSION
 from gpucloud_core.billing.standing import STANDING
 from gpucloud_core.kernel.machine import Machine
 from gpucloud_core.nodes.lifecycle import NODE, SLOT
+from gpucloud_core.nodes.model import NodeStatus
 
 ALLOCATION: Final = LIFECYCLE.name
 
@@ -36,12 +37,11 @@ _SEEN_IN_ROWS: Final[tuple[tuple[Machine[Any, Any, Any, Any], str, str], ...]] =
 """Machines whose moves are seen as a field that changes, and where."""
 
 _NO_USE_CASE: Final = "no use case of the platform does it yet"
+_NO_RETIREMENT: Final = "the world's nodes stay: none is retired, and none is enrolled anew"
 UNTAKEN: Final[Mapping[str, Mapping[str, str]]] = {
     SLOT.name: {
         "proposed -> available": "the world's nodes join with their slots approved",
-        "available -> disabled": _NO_USE_CASE,
-        "disabled -> available": _NO_USE_CASE,
-        "disabled -> proposed": _NO_USE_CASE,
+        "disabled -> proposed": _NO_RETIREMENT,
         "cleanup_blocked -> available": "what an operator vouches for is cleaning on its way",
     },
     STANDING.name: {
@@ -57,9 +57,10 @@ UNTAKEN: Final[Mapping[str, Mapping[str, str]]] = {
         if "cancelled" in {state, to}
     },
     NODE.name: {
-        f"{state} -> {move.to}": _NO_USE_CASE
+        f"{state} -> {move.to}": _NO_RETIREMENT
         for state, moves in NODE.moves.items()
         for move in moves.values()
+        if {state, move.to} & {NodeStatus.ENROLLING, NodeStatus.RETIRED, NodeStatus.DELETED}
     },
 }
 """Moves that no world takes, and why."""

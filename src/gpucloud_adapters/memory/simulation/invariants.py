@@ -28,7 +28,7 @@ from gpucloud_core.kernel.time import microseconds_between
 from gpucloud_core.metering.charge import accrued
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.holdings import HeldSlice, Stage
-from gpucloud_core.nodes.model import OwnedSlice, Slot, SlotState
+from gpucloud_core.nodes.model import Node, NodeStatus, OwnedSlice, Slot, SlotState
 from gpucloud_core.placement.model import Claim, NodeCapacity
 from gpucloud_core.work.model import StepStatus, Task
 
@@ -240,6 +240,15 @@ def held_once(
         is_free = slot.state in {SlotState.AVAILABLE, SlotState.PROPOSED, SlotState.DISABLED}
         if is_free == bool(taken >> slot.index & 1):
             yield Breach("I7", slot.id, f"{slot.state}, and {taken:#x} is claimed")
+
+
+def sold_in_service(claim: Claim, node: Node, slots: Sequence[Slot]) -> Iterator[Breach]:
+    """I8: what is newly claimed lies on a node in service, in slots that were on sale."""
+    if node.status is not NodeStatus.ACTIVE:
+        yield Breach("I8", claim.id, f"it was claimed on {node.name} while that is {node.status}")
+    for slot in slots:
+        if claim.mask >> slot.index & 1 and slot.state is not SlotState.CLAIMED:
+            yield Breach("I8", claim.id, f"it was claimed, and {slot.id} is {slot.state}")
 
 
 def free_is_clean(allocation: Allocation, claim: Claim, left: HeldSlice | None) -> Iterator[Breach]:

@@ -125,8 +125,8 @@ class Customer:
             raise AssertionError(f"one key launched {self._launches() - before} times")
 
     def _launches(self) -> int:
-        tasks = self.cloud.transactions.database.rows(TASKS)
-        mine = (task for task in tasks if task.tenant_id == self.actor.tenant_id)
+        tasks = self.cloud.transactions.database.table(TASKS)
+        mine = tasks.candidates({"tenant_id": self.actor.tenant_id})
         return sum(task.kind in _LAUNCHES and task.parent_id is None for task in mine)
 
     async def _launch_twice(self) -> None:

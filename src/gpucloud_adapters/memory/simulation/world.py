@@ -178,7 +178,8 @@ class World:
     async def _tell_all(self) -> None:
         """Let everybody live for the days of the plan; then let all become quiet, and end."""
         begun = [*(customer.live() for customer in self.customers), *self.mischief.all()]
-        begun += [self.workers.reconcile(), self.operators.work(), self.keepers.sweep()]
+        begun += [self.workers.reconcile(), self.keepers.sweep()]
+        begun += [self.operators.work(), self.operators.tend()]
         life = [asyncio.create_task(self._survive(each)) for each in (*begun, self._watch())]
         await asyncio.sleep(self.plan.days * _DAY)
         for each in life:
@@ -186,6 +187,7 @@ class World:
         self.log("world: calm")
         self.mischief.calm()
         self.transactions.is_calm = True
+        await self.operators.bring_all_back()
         self.payments.calm()
         await self._agree()
         await self.keepers.look_round()
