@@ -340,11 +340,13 @@ class NodeDriverContract(WithRig):
         await rig.driver.provision(rig.access, spec)
         await rig.driver.release(rig.access, spec.claim_id)
 
-        with pytest.raises(NodeRefused, match="stale_generation"):
-            await rig.driver.provision(rig.access, spec)
+        for late in (spec, replace(spec, generation=9)):
+            with pytest.raises(NodeRefused, match="stale_generation"):
+                await rig.driver.provision(rig.access, late)
         await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)
-        with pytest.raises(NodeRefused, match="stale_generation"):
-            await rig.driver.provision(rig.access, spec)
+        for late in (spec, replace(spec, generation=9)):
+            with pytest.raises(NodeRefused, match="stale_generation"):
+                await rig.driver.provision(rig.access, late)
 
         assert await rig.driver.list_ours(rig.access) == ()
 

@@ -22,7 +22,7 @@ from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.kernel.time import EPOCH, Clock
 from gpucloud_core.nodes import holdings as rules
 from gpucloud_core.nodes import wire
-from gpucloud_core.nodes.holdings import HeldSlice, Holdings, Refused
+from gpucloud_core.nodes.holdings import HeldSlice, Holdings, Refused, Stage
 from gpucloud_core.nodes.model import (
     Discovery,
     NodeAccess,
@@ -121,9 +121,19 @@ class MemoryNodeDriver:
         self._faults = [planned for planned in self._faults if planned]
         self._faults.append([fault] * fault.times)
 
+    def forget_faults(self) -> None:
+        """Let nothing that was planned happen any more."""
+        self._faults = []
+
     def plug(self, host: str, topology: Topology) -> None:
         """Let a machine with this inside answer at ``host`` from now on."""
         self._nodes[host] = topology
+
+    def leave(self, host: str, spec: SliceSpec) -> None:
+        """Put a slice on a node behind the back of its verbs, whatever they would say to it."""
+        since = self._clock.now() if self._clock else EPOCH
+        left = HeldSlice(spec=spec, stage=Stage.MADE, since=since)
+        self._holdings[host] = self._holdings[host].put(left)
 
     def holdings(self, host: str) -> Holdings:
         """Return what is really on a node, behind the back of its verbs and their faults."""

@@ -108,10 +108,11 @@ def provision(
     """Return the holdings with the slice of ``spec`` in them, running and without keys.
 
     The same request again changes nothing, not even its keys. A newer generation of the same
-    slice only moves its fence.
+    slice only moves its fence. A claim that was released is over, whatever the generation of an
+    order for it: that one was held up on its way, and its claim may be closed.
 
     Raises:
-        Refused: stale_generation, not_wiped, unknown_gpu, gpu_in_use, address_in_use,
+        Refused: stale_generation, unknown_gpu, gpu_in_use, address_in_use,
             spec_changed or cut_off.
     """
     known = holdings.records.get(spec.claim_id)
@@ -119,10 +120,8 @@ def provision(
         raise Refused("stale_generation", "This claim was released before it was made.")
     if known and known.exists:
         return holdings.put(_again(known, spec))
-    if known and spec.generation <= known.spec.generation:
+    if known:
         raise Refused("stale_generation", "This claim was released meanwhile.")
-    if known and known.stage is Stage.RELEASED:
-        raise Refused("not_wiped", "What the claim left behind is not wiped yet.")
     _check_free(holdings, topology, spec)
     return holdings.put(HeldSlice(spec=spec, stage=Stage.MADE, since=now))
 

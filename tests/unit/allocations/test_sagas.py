@@ -280,7 +280,7 @@ async def clean_up() -> Scene:
         row = await unit.allocations.get(scene.allocation_id)
         assert row is not None
         placed = await place_of(unit, row)
-    await scene.cloud.driver.provision(placed.access, slice_spec(placed, 999))
+    scene.cloud.driver.leave(placed.access.host, slice_spec(placed, 999))
     await scene.cloud.reconcile()
     scene.begins_broken = True
     return await scene.queued("clean_up")

@@ -59,8 +59,11 @@ class TestProvision:
     def test_does_not_bring_back_what_was_released(self) -> None:
         holdings = rules.release(made(a_spec()), claim(1), now=NOON)
 
-        assert refusal(holdings, a_spec()) == "stale_generation"
-        assert refusal(holdings, a_spec(generation=2)) == "not_wiped"
+        wiped, _ = rules.wipe(holdings, NODE, claim(1), a_spec().gpu_uuids, method="m", now=NOON)
+
+        for over in (holdings, wiped):
+            assert refusal(over, a_spec()) == "stale_generation"
+            assert refusal(over, a_spec(generation=9)) == "stale_generation"
 
     def test_refuses_to_become_something_else(self) -> None:
         assert refusal(made(a_spec()), a_spec(gpus=(4, 5), generation=2)) == "spec_changed"
@@ -184,8 +187,7 @@ class NodeMachine(RuleBasedStateMachine):
         except Refused:
             return
         assert generation >= self.newest.get(spec.claim_id, 0), "a stale worker got through"
-        was_made = spec.claim_id in self.newest
-        assert was_made or spec.claim_id not in self.released, "it was made after its release"
+        assert spec.claim_id not in self.released, "it was made after its release"
         for uuid in spec.gpu_uuids:
             assert self.dirty.get(uuid, spec.claim_id) == spec.claim_id, (
                 "a dirty GPU was given away"

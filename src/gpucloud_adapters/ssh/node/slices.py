@@ -96,10 +96,8 @@ def _admit(config: Config, records: Records, spec: SliceSpec) -> Record:
             raise Refused("stale_generation", "This claim was released before it was made.")
         known = records.get(spec.claim_id)
         if known is None or known.stage in (Stage.RELEASED, Stage.WIPED):
-            if known and spec.generation <= known.spec.generation:
+            if known:  # of whatever generation: the order was held up on its way
                 raise Refused("stale_generation", "This claim was released meanwhile.")
-            if known and known.stage is Stage.RELEASED:
-                raise Refused("not_wiped", "What the claim left behind is not wiped yet.")
             _check_free(config, records, spec)
             record = Record(spec=spec, stage=Stage.MADE, id_range=records.free_id_range())
         else:
