@@ -88,7 +88,8 @@ class OnNode:
     async def _wipe(self, task: Task, *, not_before: datetime | None = None) -> str:
         """Wipe, check the proof against this claim, and return it as JSON.
 
-        The proof may not be older than ``not_before``, or than the claim's own end.
+        The proof may not be older than ``not_before``, or than the end of the customer's time in
+        it; where there was none, as in a launch that failed, than the request.
         """
         placed = await self._place(task)
         allocation = placed.allocation
@@ -98,7 +99,7 @@ class OnNode:
             evidence,
             claim_id=allocation.claim_id,
             gpu_count=allocation.gpu_count,
-            not_before=not_before or allocation.release_requested_at or allocation.requested_at,
+            not_before=not_before or _left_at(allocation),
         )
         if objection is not None:
             raise WipeUnproven(f"The wipe is not proven: {objection}.")
@@ -141,6 +142,13 @@ class OnNode:
             said = "; ".join(f"{finding.name}: {finding.detail}" for finding in failed)
             raise HealthGateFailed(f"Not fit to hand over: {said}.")
         return {"passed": len(findings), "checks": len(findings)}
+
+
+def _left_at(allocation: Allocation) -> datetime:
+    """Return when the customer left the slice, or asked for one and never got it."""
+    if allocation.active_at is None or allocation.release_requested_at is None:
+        return allocation.requested_at
+    return allocation.release_requested_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -252,6 +252,20 @@ class TestFailures:
         assert await ada.state(allocation) is AllocationState.RELEASED
         assert await ada.slots() == {SlotState.AVAILABLE}
 
+    async def test_what_was_wiped_by_a_failed_unwinding_can_be_released_later(self) -> None:
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+        ada.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.UNREACHABLE_AFTER, times=5))
+        ada.cloud.driver.plan(Fault(verb="verify-clean", kind=FaultKind.REFUSED_BEFORE, times=8))
+        await ada.cloud.pass_time(timedelta(hours=2))
+        assert await ada.state(allocation) is AllocationState.RELEASE_FAILED
+
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.pass_time(timedelta(minutes=5))
+
+        assert await ada.state(allocation) is AllocationState.RELEASED
+        assert await ada.slots() == {SlotState.AVAILABLE}
+
 
 class TestEndings:
     async def test_a_cancelled_launch_costs_nothing_and_leaves_nothing(self) -> None:
