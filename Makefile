@@ -41,6 +41,8 @@ campaign: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Kill, race 
 	@.ci/system-parts
 	CAMPAIGN_ROUNDS=20 $(BIN)/pytest tests/integration/test_kill_steps.py tests/integration/test_races_launch.py \
 		tests/integration/test_database_trouble.py
+	WALKS=5000 $(BIN)/pytest tests/integration/test_walk.py
+	$(BIN)/gpucloud simulate --seeds 2000 --jobs 2 --tenants 6 --pause-hours 0.5 --rough 2
 
 bench: $(STAMPS)/dev $(STAMPS)/editable ## Measure what must stay fast
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done
