@@ -21,6 +21,7 @@ from gpucloud_core.allocations.metrics import MetricsSource
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.audit.ports import AnchorStore, AuditUnit
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
+from gpucloud_core.catalog.ports import CatalogUnit
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.outbox import RelayUnit
@@ -105,6 +106,10 @@ class InMemory(Provider):
 
     @provide
     def nodes(self, cloud: MemoryCloud) -> Transactions[FleetUnit]:
+        return cloud.transactions
+
+    @provide
+    def catalog(self, cloud: MemoryCloud) -> Transactions[CatalogUnit]:
         return cloud.transactions
 
     @provide

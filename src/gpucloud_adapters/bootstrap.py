@@ -55,6 +55,8 @@ from gpucloud_core.billing import burn, due, goodwill, payments, webhooks
 from gpucloud_core.billing import queries as billing_queries
 from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
+from gpucloud_core.catalog import manage
+from gpucloud_core.catalog.ports import CatalogUnit
 from gpucloud_core.fleet import add, distrust, look, operate, overview, slots
 from gpucloud_core.fleet import queries as nodes
 from gpucloud_core.fleet.ports import FleetUnit
@@ -137,6 +139,13 @@ USE_CASES: Final = (
     rediscover.AcceptFindings,
     change_mode.ChangeNodeMode,
     goodwill.GiveGoodwill,
+    manage.ListAllSkus,
+    manage.AddSku,
+    manage.ChangeSku,
+    manage.SetPrice,
+    manage.ListAllImages,
+    manage.AddImage,
+    manage.OfferImage,
     join.JoinWaitlist,
     join.LeaveWaitlist,
     serve.ServeWaitlist,
@@ -250,6 +259,10 @@ class Outside(Provider):
 
     @provide
     def fleet_transactions(self, all_: PostgresTransactions) -> Transactions[FleetUnit]:
+        return all_
+
+    @provide
+    def catalog_transactions(self, all_: PostgresTransactions) -> Transactions[CatalogUnit]:
         return all_
 
     @provide

@@ -1,0 +1,119 @@
+"""Operators on the catalog over HTTP: what is sold from when, and what is refused and why."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from litestar.testing import AsyncTestClient
+
+from api_world import ORIGIN, memory_app
+from gpucloud_core.kernel.time import rfc3339
+from write_examples import World
+from write_examples.skus import IMAGE, SKU
+
+API = "/api/v1"
+SKUS = f"{API}/admin/skus"
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    made = await World.arrive()
+    async with AsyncTestClient(memory_app(made.cloud), base_url=ORIGIN) as client:
+        yield await made.enter(client)
+
+
+async def offer(world: World, sku: str = "h200-sxm") -> Any:
+    items = (await world.client.get(f"{API}/catalog")).json()["items"]
+    return next((item for item in items if item["sku"] == sku), None)
+
+
+class TestSkus:
+    async def test_are_sold_once_they_have_a_price(self, world: World) -> None:
+        assert (await world.client.post(SKUS, json=SKU)).status_code == 201
+        assert await offer(world, "h200-vm") is None
+
+        price = {"price_micros_per_gpu_hour": 4_000_000}
+        answer = await world.client.post(f"{SKUS}/h200-vm/prices", json=price)
+
+        assert answer.status_code == 201, answer.text
+        shown = await offer(world, "h200-vm")
+        assert (shown["shape"], shown["available"]) == ("gpu_slice", {"1": 0, "8": 0})
+
+    async def test_keep_their_price_until_the_next_begins(self, world: World) -> None:
+        begins = world.cloud.clock.now() + timedelta(minutes=10)
+        price = {"price_micros_per_gpu_hour": 2_000_000, "starts_at": rfc3339(begins)}
+        await world.client.post(f"{SKUS}/h200-sxm/prices", json=price)
+        before = (await offer(world))["price_micros_per_gpu_hour"]
+
+        world.cloud.clock.advance_to(begins)
+
+        assert before == 3_290_000
+        assert (await offer(world))["price_micros_per_gpu_hour"] == 2_000_000
+        rows = (await world.client.get(SKUS)).json()["items"]
+        assert [len(row["prices"]) for row in rows] == [2]
+
+    async def test_never_get_a_price_for_the_past(self, world: World) -> None:
+        price = {"price_micros_per_gpu_hour": 1, "starts_at": "2020-01-01T00:00:00Z"}
+
+        answer = await world.client.post(f"{SKUS}/h200-sxm/prices", json=price)
+
+        assert answer.status_code == 422
+        assert [error["field"] for error in answer.json()["errors"]] == ["/starts_at"]
+
+    async def test_are_taken_off_sale_and_keep_what_runs(self, world: World) -> None:
+        held = await world.running()
+
+        await world.client.patch(f"{SKUS}/h200-sxm", json={"active": False})
+
+        assert await offer(world) is None
+        shown = (await world.client.get(f"{API}/allocations/{held}")).json()
+        assert shown["status"] == "active"
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"id": "No SKU"}, "/id"),
+            ({"allowed_gpu_counts": [1, 1]}, "/allowed_gpu_counts"),
+            ({"vcpus_per_gpu": 0}, "/vcpus_per_gpu"),
+            ({"image_ids": ["img_none"]}, "/image_ids/0"),
+        ],
+    )
+    async def test_name_the_field_that_will_not_do(
+        self, world: World, changes: dict[str, Any], field: str
+    ) -> None:
+        answer = await world.client.post(SKUS, json={**SKU, **changes})
+
+        assert answer.status_code == 422
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+class TestImages:
+    @pytest.mark.parametrize(
+        ("runtime", "digest", "status"),
+        [
+            ("container", IMAGE["digest"], 201),
+            ("container", "ubuntu:latest", 422),
+            ("vm", f"https://images.example/u.qcow2#sha256={'a' * 64}", 201),
+            ("vm", "https://images.example/u.qcow2", 422),
+            ("bare_metal", "noble", 201),
+            ("bare_metal", "24.04", 422),
+        ],
+    )
+    async def test_are_named_by_their_content(
+        self, world: World, runtime: str, digest: str, status: int
+    ) -> None:
+        body = {**IMAGE, "runtime": runtime, "digest": digest}
+
+        answer = await world.client.post(f"{API}/admin/os-images", json=body)
+
+        assert answer.status_code == status, answer.text
+
+    async def test_are_offered_no_longer(self, world: World) -> None:
+        (image,) = (await world.client.get(f"{API}/os-images")).json()["items"]
+
+        await world.client.patch(f"{API}/admin/os-images/{image['id']}", json={"active": False})
+
+        assert (await world.client.get(f"{API}/os-images")).json()["items"] == []
+        kept = (await world.client.get(f"{API}/admin/os-images")).json()["items"]
+        assert [row["active"] for row in kept] == [False]
