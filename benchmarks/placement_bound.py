@@ -21,7 +21,7 @@ def bound(workload: Workload, point: int = 100) -> float:
             break
         seen.append(pod)
         if round(arrived / percent) == point:
-            window.append(arrived / percent)
+            window.append(round(arrived / percent, 2))  # as a curve counts it
     most = _relaxed(seen, workload.nodes) / percent
     return sum(min(each, most) for each in window) / len(window)
 
