@@ -186,8 +186,8 @@ async def browser(real_parts: dict[str, str]) -> AsyncIterator[Browser]:
         yield started
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="module")
 async def server() -> AsyncIterator[PageServer]:
-    """The web application over a cloud in memory that the tests of one file share."""
+    """The web application over a cloud in memory: one a test, as sign-ins are limited."""
     async with page_server() as served:
         yield served

@@ -168,6 +168,7 @@ class TestKeyboard:
         async with Visitor.arrive(browser, server.url) as visitor:
             await signed_in(visitor)
             page = visitor.page
+            await live(page)
             await page.keyboard.press("Control+k")
             await page.keyboard.type("release from-the")
             await expect(page.get_by_role("option").first).to_contain_text(
@@ -191,7 +192,11 @@ class TestTrouble:
             await visitor.go("/workloads")
             await live(page)
             held: list[Route] = []
-            await page.route("**/workloads?*", held.append)
+
+            async def hold(route: Route) -> None:
+                held.append(route)
+
+            await page.route("**/workloads?*", hold)
             await page.get_by_role("searchbox").fill("llama")
             await expect(page.locator(".skel-row").first).to_be_visible()
             await held[0].abort()
