@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from gpucloud_core.allocations import faults, reasons
+from gpucloud_core.allocations import faults, gang, reasons
 from gpucloud_core.allocations.apply import Cause, advance, lock_allocation
 from gpucloud_core.allocations.batch import child_finished
 from gpucloud_core.allocations.errors import HealthGateFailed, KeysNotApplied, WipeUnproven
@@ -42,6 +42,9 @@ class OnNode:
 
     async def lock(self, unit: AllocationUnit, task: Task) -> None:
         await lock_allocation(unit, task.tenant_id, AllocationId(task.subject))
+
+    async def held_back(self, unit: AllocationUnit, task: Task, step: str) -> str:
+        return ""
 
     async def _place(self, task: Task) -> Placed:
         return await read_place(self.transactions, task)
@@ -160,6 +163,9 @@ class Provision(OnNode):
     def intent(self, task: Task, step: str) -> str:
         return f"slice of {task.subject}" if step == "create" else ""
 
+    async def held_back(self, unit: AllocationUnit, task: Task, step: str) -> str:
+        return await gang.held_back(unit, task, step)
+
     async def step_begun(self, unit: AllocationUnit, task: Task, step: str) -> None:
         allocation = await self._allocation(unit, task)
         if step == "reserve" or allocation.state is not AllocationState.REQUESTED:
@@ -226,6 +232,8 @@ class Provision(OnNode):
                 )
             case "apply_keys":
                 await self._keys_applied(unit, task, step)
+            case "verify":
+                await gang.wake(unit, task)
             case "hand_over":
                 now = await unit.now(not_before=allocation.state_since)
                 cause = Cause(actor=WORKER, at=now, reason="The health gate passed.")
@@ -265,6 +273,7 @@ class Provision(OnNode):
                 "failure_reason": None if cancelled else reasons.failure_reason(task.error),
             },
         )
+        await (gang.share_cancel if cancelled else gang.share_failure)(unit, task)
 
     async def finished(self, unit: AllocationUnit, task: Task, finish: Finish) -> None:
         if finish.status is not TaskStatus.SUCCEEDED:

@@ -18,6 +18,7 @@ from gpucloud_core.billing.accounts import lock_account
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.kernel.unit import Scope, Transactions
+from gpucloud_core.placement.model import Spread
 from gpucloud_core.work.model import Task
 
 
@@ -72,7 +73,7 @@ class CancelTask:
         return tuple(row.id for row in waiting)
 
 
-def request_again(failed: Sequence[Allocation]) -> LaunchRequest:
+def request_again(task: Task, failed: Sequence[Allocation]) -> LaunchRequest:
     """Return the launch that asks once more for what failed; all of one batch asked alike."""
     first = failed[0]
     stems = Counter(row.name.rpartition("-")[0] or row.name for row in failed)
@@ -80,6 +81,8 @@ def request_again(failed: Sequence[Allocation]) -> LaunchRequest:
         sku_id=first.sku_id,
         gpu_count=first.gpu_count,
         count=len(failed),
+        spread=Spread(str(task.data.get("spread", Spread.ANY))),
+        together=bool(task.data.get("together")),
         image_id=first.image_id,
         ssh_key_ids=tuple(key.id for key in first.keys),
         name=stems.most_common(1)[0][0],
@@ -113,7 +116,7 @@ class RetryFailed:
         return await self.launch(
             actor=actor,
             project_id=task.project_id,
-            request=request_again(failed),
+            request=request_again(task, failed),
             batch=None if task.subject else task.id,
         )
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations import gang
 from gpucloud_core.allocations.apply import enqueue, new_task
 from gpucloud_core.allocations.batch import reopen
 from gpucloud_core.allocations.checks import checks, refusal_of
@@ -189,7 +190,7 @@ class LaunchAllocations:
         if batch is not None:
             await reopen(unit, batch)
         elif not alone:
-            await unit.tasks.add(_batch_task(parent, rows[0], asked.now))
+            await unit.tasks.add(_batch_task(parent, rows[0], asked))
         reserves = [
             HoldRequest(
                 allocation_id=row.id,
@@ -212,6 +213,7 @@ class LaunchAllocations:
                 asked.now,
                 task_id=row.task_id,
                 parent_id=None if alone else parent,
+                data=gang.of_launch(asked.request, rows[0].id),
             )
             await enqueue(unit, _reserved(task, asked.now))
             await unit.audit(
@@ -303,7 +305,9 @@ def _reserved(task: Task, now: datetime) -> Task:
     return replace(task, steps=(done, *rest))
 
 
-def _batch_task(task_id: TaskId, first: Allocation, now: datetime) -> Task:
+def _batch_task(task_id: TaskId, first: Allocation, asked: Asked) -> Task:
+    """Return the parent; it knows how its members were to stand, for when some are retried."""
+    request = asked.request
     return Task(
         id=task_id,
         tenant_id=first.tenant_id,
@@ -311,6 +315,7 @@ def _batch_task(task_id: TaskId, first: Allocation, now: datetime) -> Task:
         kind=BATCH,
         subject="",
         status=TaskStatus.RUNNING,
-        created_at=now,
-        started_at=now,
+        data={"spread": request.spread, "together": request.together},
+        created_at=asked.now,
+        started_at=asked.now,
     )

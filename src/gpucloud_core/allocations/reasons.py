@@ -75,6 +75,13 @@ REASONS: Final = {
             retryable=True,
         ),
         FailureReason(
+            code="sibling_failed",
+            words="Another machine of this launch failed, and they were to run together.",
+            money=_NOTHING_CHARGED,
+            next_action="Retry the launch; none of it runs without the others.",
+            retryable=True,
+        ),
+        FailureReason(
             code="launch_failed",
             words="The launch did not work, for a reason of ours.",
             money=_NOTHING_CHARGED,

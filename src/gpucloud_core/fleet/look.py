@@ -79,6 +79,9 @@ class _OnFleet:
     async def undo(self, task: Task, step: Step) -> None:
         """A look leaves nothing behind."""
 
+    async def held_back(self, unit: AllocationUnit, task: Task, step: str) -> str:
+        return ""
+
     async def undoing(self, unit: AllocationUnit, task: Task) -> None:
         """A look leaves nothing behind."""
 

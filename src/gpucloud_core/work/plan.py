@@ -96,7 +96,8 @@ def next_step(saga: Saga, task: Task, now: datetime) -> NextStep:
         return Wait(task.wait_reason or "it is not due yet", task.due_at)
     failed = next((step for step in task.steps if step.status is StepStatus.FAILED), None)
     cancelled = task.cancel_requested_at is not None and not is_committed(saga, task)
-    if task.undoing or (saga.undoes and (cancelled or failed)):
+    doomed = bool(task.error) and not is_committed(saga, task)  # by what failed beside it
+    if task.undoing or (saga.undoes and (cancelled or failed or doomed)):
         return _undo(saga, task)
     if failed is not None:
         return Finish(TaskStatus.FAILED, task.error or "step_failed", failed.reason)

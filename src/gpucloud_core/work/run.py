@@ -28,6 +28,7 @@ LEASE: Final = timedelta(seconds=15)
 BEATS: Final = 3  # how often a lease is renewed before it would end
 PAUSE: Final = timedelta(seconds=1)
 PATIENCE: Final = timedelta(seconds=30)
+FOR_OTHERS: Final = timedelta(seconds=10)  # they wake it; this is in case they do not
 
 _CALL: Final = outside(
     "work",
@@ -74,6 +75,10 @@ class Actions(Protocol[U_contra]):
 
     def intent(self, task: Task, step: str) -> str:
         """Name the outside object the step makes, before it is made."""
+        ...
+
+    async def held_back(self, unit: U_contra, task: Task, step: str) -> str:
+        """Say why the step has to wait for other tasks; nothing, if it may begin."""
         ...
 
     async def step_begun(self, unit: U_contra, task: Task, step: str) -> None:
@@ -200,6 +205,8 @@ class RunTask(Generic[U]):
             if outcome is not None and outcome.generation == task.generation:
                 task = await self._apply(unit, actions, task, outcome, story)
             move = plan.next_step(actions.saga, task, now)
+            if isinstance(move, Do) and (why := await actions.held_back(unit, task, move.step)):
+                move = Wait(why, now + FOR_OTHERS)
             return await self._prepare(unit, actions, task, move, token, story)
 
     async def _prepare(

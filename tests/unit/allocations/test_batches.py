@@ -13,13 +13,14 @@ from gpucloud_core.allocations.launch import Accepted, LaunchAllocations, launch
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import TaskId
+from gpucloud_core.nodes.model import SlotState
 from gpucloud_core.work.model import TaskStatus
 
 
 class Batcher(Customer):
-    async def launch_batch(self, count: int, gpus: int = 1) -> TaskId:
-        accepted = await self.cloud.launch(self.actor, self.request(gpus, count=count, name="run"))
-        return accepted.task_id
+    async def launch_batch(self, count: int, gpus: int = 1, **more: object) -> TaskId:
+        request = self.request(gpus, count=count, name="run", **more)
+        return (await self.cloud.launch(self.actor, request)).task_id
 
     async def states(self, task: TaskId) -> list[AllocationState]:
         view = await self.cloud.read_task(self.actor, task)
@@ -42,8 +43,8 @@ class Batcher(Customer):
         )
         return await launch_once(idempotency, partial(retry, actor=self.actor, task_id=task))
 
-    async def one_fails(self, count: int) -> TaskId:
-        task = await self.launch_batch(count)
+    async def one_fails(self, count: int, *, together: bool = False) -> TaskId:
+        task = await self.launch_batch(count, together=together)
         self.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.REFUSED_BEFORE, times=5))
         run = self.cloud.runner()
         view = await self.cloud.read_task(self.actor, task)
@@ -116,3 +117,68 @@ class TestBatch:
 
         with pytest.raises(NotCancellable):
             await ada.cancel(task)
+
+
+class TestTogether:
+    """Seen to fail without the wait before the handover, and without the shared failure."""
+
+    async def test_nobody_is_handed_over_or_billed_before_all_are_ready(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.launch_batch(3, together=True)
+        run = ada.cloud.runner()
+        first, second, third = [m.id for m in (await ada.cloud.read_task(ada.actor, task)).members]
+
+        for member, others in ((first, "2 other machines"), (second, "another machine")):
+            await run(member)
+            view = await ada.cloud.read_task(ada.actor, task)
+            assert f"it waits for {others} of its launch" in next(
+                one.wait_reason for one in view.members if one.id == member
+            )
+        assert AllocationState.ACTIVE not in await ada.states(task)
+        await run(third)
+        await ada.cloud.work()
+
+        assert await ada.states(task) == [AllocationState.ACTIVE] * 3
+
+    async def test_all_fail_with_one_and_nothing_is_charged(self) -> None:
+        ada = await Batcher.arrive()
+
+        task = await ada.one_fails(3, together=True)
+
+        view = await ada.cloud.read_task(ada.actor, task)
+        assert await ada.states(task) == [AllocationState.FAILED] * 3
+        assert sorted(str(row.failure_reason) for row in view.allocations) == [
+            "node_refused",
+            "sibling_failed",
+            "sibling_failed",
+        ]
+        assert await ada.slots() == {SlotState.AVAILABLE}
+        balance = await ada.cloud.balance(ada.actor)
+        assert (balance.posted_micros, balance.held_micros) == (100 * DOLLAR, 0)
+
+    async def test_all_are_cancelled_with_one(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.launch_batch(3, together=True)
+        run = ada.cloud.runner()
+        view = await ada.cloud.read_task(ada.actor, task)
+        await run(view.members[0].id)
+
+        await ada.cloud.cancel(ada.actor, view.allocations[1].id)
+        await ada.cloud.work()
+
+        assert await ada.states(task) == [AllocationState.CANCELLED] * 3
+        assert await ada.slots() == {SlotState.AVAILABLE}
+
+    async def test_is_retried_together(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.one_fails(3, together=True)
+
+        accepted = await ada.retry(task)
+        await ada.cloud.runner()(
+            (await ada.cloud.read(ada.actor, accepted.allocations[0][0])).allocation.task_id
+        )
+
+        assert len(accepted.allocations) == 3
+        assert AllocationState.ACTIVE not in await ada.states(task)
+        await ada.cloud.work()
+        assert (await ada.states(task)).count(AllocationState.ACTIVE) == 3

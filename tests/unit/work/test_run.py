@@ -119,6 +119,9 @@ class Site:
 
     async def undoing(self, unit: MemoryUnit, task: Task) -> None: ...
 
+    async def held_back(self, unit: MemoryUnit, task: Task, step: str) -> str:
+        return ""
+
     async def finished(self, unit: MemoryUnit, task: Task, finish: Finish) -> None:
         self.ends.append(finish.status)
 
