@@ -45,6 +45,7 @@ from gpucloud_core.allocations import (
     release,
     restart,
     terminal,
+    timer,
 )
 from gpucloud_core.allocations.actions import Provision, Release
 from gpucloud_core.allocations.cleanup import CleanUp
@@ -100,6 +101,7 @@ USE_CASES: Final = (
     release.ReleaseAllocation,
     release.CancelAllocation,
     restart.RestartAllocation,
+    timer.SetTimer,
     edit_keys.EditKeys,
     follow.CancelTask,
     follow.RetryFailed,

@@ -38,6 +38,7 @@ from gpucloud_web.api import (
     tasks,
     terminal,
     waitlist,
+    timers,
 )
 from gpucloud_web.caller import provide_actor, provide_idempotency, provide_project
 from gpucloud_web.edge import Edge
@@ -64,6 +65,7 @@ API: Final[Sequence[ControllerRouterHandler]] = (
     metrics.allocation_metrics,
     operate.AllocationKeys,
     operate.restart_allocation,
+    timers.set_timer,
     operate.AdminAllocations,
     skus.AdminSkus,
     skus.AdminImages,

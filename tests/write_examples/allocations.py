@@ -51,11 +51,16 @@ async def _retry(world: World) -> Call:
     return Call(f"/tasks/{await world.failed_task()}/retry")
 
 
+async def _set_timer(world: World) -> Call:
+    return Call(f"/allocations/{await world.running()}/timer", {"ttl_seconds": 3600})
+
+
 EXAMPLES: Final[Mapping[str, Example]] = {
     "launchAllocations": _launch,
     "releaseAllocation": _release,
     "cancelAllocation": _cancel,
     "restartAllocation": _restart,
+    "setTimer": _set_timer,
     "editAllocationKeys": _edit_keys,
     "mintTerminalToken": _terminal_token,
     "forceRelease": _force_release,

@@ -28,7 +28,7 @@ def _by_us(allocation: Allocation, reason: str) -> AuditFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseExpired:
-    """Release allocations whose time to live is over."""
+    """Release allocations whose timer has run out."""
 
     transactions: Transactions[AllocationUnit]
     ids: Ids
@@ -55,9 +55,11 @@ class ReleaseExpired:
                 or allocation.releases_at > now
             ):
                 return False
-            cause = Cause(actor="gpucloud", at=now, reason="Its time to live is over.")
+            is_ttl = allocation.ttl_seconds is not None
+            words = "Its time to live is over." if is_ttl else "It was scheduled to end now."
+            cause = Cause(actor="gpucloud", at=now, reason=words)
             await begin_release(unit, self.ids, allocation, cause)
-            await unit.audit(_by_us(allocation, "ttl"))
+            await unit.audit(_by_us(allocation, "ttl" if is_ttl else "schedule"))
         return True
 
 

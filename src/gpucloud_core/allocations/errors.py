@@ -83,6 +83,14 @@ class NotRestartable(DomainError):
     next_step = "Wait until it is active, or release it."
 
 
+class NotTimeable(DomainError):
+    """Only what may still run has a timer."""
+
+    code = "not_timeable"
+    kind = ErrorKind.CONFLICT
+    next_step = "It ends already, or has ended; there is nothing to time."
+
+
 class NotConnectable(DomainError):
     """A shell is possible only while the allocation is active."""
 

@@ -108,13 +108,13 @@ class Allocation:
     release_requested_at: datetime | None = None
     billing_stopped_at: datetime | None = None
     ended_at: datetime | None = None  # released, cancelled or failed: capacity proven free
-    releases_at: datetime | None = None  # TTL, as an instant
+    releases_at: datetime | None = None  # when a timer ends it; of a TTL, once it is active
     receipt: Mapping[str, Json] = field(default_factory=dict)  # wipe evidence, once there
 
     def expires_after(self, active_at: datetime) -> datetime | None:
-        """Return when its time to live is over, if it has one; it counts from ``active_at``."""
+        """Return when its timer ends it; a time to live counts from ``active_at``."""
         if self.ttl_seconds is None:
-            return None
+            return self.releases_at
         return active_at + timedelta(seconds=self.ttl_seconds)
 
 

@@ -14,7 +14,13 @@ from gpucloud_core.placement.ports import PlacementUnit
 from gpucloud_core.work.ports import WorkUnit
 
 MAY_EXPIRE: Final = frozenset({AllocationState.ACTIVE, AllocationState.DEGRADED})
-"""States in which a time to live ends an allocation: it holds its place, and nothing moves it."""
+"""States in which a timer ends an allocation: it holds its place, and nothing moves it."""
+MAY_TIME: Final = MAY_EXPIRE | {
+    AllocationState.REQUESTED,
+    AllocationState.PROVISIONING,
+    AllocationState.RESTARTING,
+}
+"""States in which a timer can be set: it may still run."""
 
 
 class Allocations(Rows[Allocation], Protocol):

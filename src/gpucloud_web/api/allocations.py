@@ -30,6 +30,7 @@ from gpucloud_core.kernel.unit import Json
 from gpucloud_core.nodes.model import Gpu
 from gpucloud_core.placement.model import Spread
 from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
+from gpucloud_web.api.timers import TimerBody
 from gpucloud_web.keyed import OPT, Once
 
 
@@ -199,6 +200,7 @@ class AllocationBody(msgspec.Struct, kw_only=True):
     cost_micros: int
     currency: str
     end_of_balance: str
+    timer: TimerBody
     as_of: datetime
 
     @classmethod
@@ -235,6 +237,7 @@ class AllocationBody(msgspec.Struct, kw_only=True):
             cost_micros=view.cost_micros,
             currency=row.currency,
             end_of_balance=row.end_of_balance,
+            timer=TimerBody.of(row),
             as_of=view.as_of,
         )
 

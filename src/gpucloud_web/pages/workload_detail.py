@@ -7,6 +7,7 @@ from typing import Final
 
 from gpucloud_core.allocations.lifecycle import LIFECYCLE, PublicStatus, public_status
 from gpucloud_core.allocations.model import Allocation, AllocationState, EndOfBalance, StateChange
+from gpucloud_core.allocations.ports import MAY_TIME
 from gpucloud_core.allocations.queries import AllocationView
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_web import formats
@@ -14,6 +15,7 @@ from gpucloud_web.charts import Chart
 from gpucloud_web.components import Choice, Fact, SavedView, TimelineRow
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.metric_charts import MetricCharts
+from gpucloud_web.pages.timers import release_words
 from gpucloud_web.pages.workload_place import Place, place_of
 from gpucloud_web.pages.workload_rows import (
     BILLED,
@@ -152,6 +154,8 @@ class WorkloadPage:
     may_retry: bool
     may_cancel: bool
     may_restart: bool
+    may_time: bool
+    href_timer: str
     has_receipt: bool
     token_path: str
     terminal_title: str
@@ -216,6 +220,8 @@ class WorkloadPage:
             may_retry=status is PublicStatus.RELEASE_FAILED,
             may_cancel=status in CANCELLABLE,
             may_restart=status in RESTARTABLE,
+            may_time=row.state in MAY_TIME,
+            href_timer=f"/workloads/{row.id}/timer",
             has_receipt=row.billing_stopped_at is not None,
             token_path=f"/api/v1/allocations/{row.id}/terminal-token",
             terminal_title=f"{username}@{row.name}",
@@ -363,9 +369,8 @@ def _cost_rows(view: AllocationView, now: datetime, zone: tzinfo) -> tuple[Fact,
 
 
 def _plan(row: Allocation, now: datetime, zone: tzinfo) -> tuple[Fact, ...]:
-    at = formats.short_time(row.releases_at, now, zone) if row.releases_at else "when you say so"
     return (
-        Fact(label="Release at", value=at),
+        Fact(label="Release", value=release_words(row, now, zone)),
         Fact(label="At zero balance", value=PLANS[row.end_of_balance]),
     )
 
