@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from dishka.integrations.litestar import FromDishka
@@ -15,6 +15,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.follow import CancelTask, RetryFailed
 from gpucloud_core.allocations.queries import ListTaskEvents, ReadTask, TaskView, is_over
+from gpucloud_core.allocations.task_story import TaskStory
 from gpucloud_core.kernel.ids import TaskId, parse_id
 from gpucloud_core.work.model import Step, Task, TaskEvent
 from gpucloud_web.api.allocations import AcceptedBody
@@ -24,6 +25,7 @@ from gpucloud_web.keyed import OPT, Once
 POLL_SECONDS = 1.0
 HEARTBEAT_POLLS = 15
 STREAM_POLLS_MAX = 3600
+END: Final = "end"  # the last event of a stream, once the task is over
 
 
 class StepBody(msgspec.Struct, kw_only=True):
@@ -183,28 +185,25 @@ class Tasks(Controller):
         """Stream a task's events as they happen; resumes after ``Last-Event-ID``."""
         found = TaskId(parse_id("tsk", task_id))
         await read_task(actor=actor, task_id=found)
-        return ServerSentEvent(_follow(actor, found, read_task, list_task_events, last_event_id))
+        story = TaskStory(
+            list_events=list_task_events, actor=actor, task_id=found, after=last_event_id
+        )
+        return ServerSentEvent(_follow(read_task, story))
 
 
-async def _follow(
-    actor: Actor,
-    task_id: TaskId,
-    read_task: ReadTask,
-    list_task_events: ListTaskEvents,
-    last_event_id: str,
-) -> AsyncIterator[ServerSentEventMessage]:
-    """Yield events after ``last_event_id`` until the task is over; each poll has its own unit."""
-    seen, quiet = last_event_id, 0
+async def _follow(read_task: ReadTask, story: TaskStory) -> AsyncIterator[ServerSentEventMessage]:
+    """Yield what happens until the task is over; each look is a short unit of its own."""
+    seen, quiet = story.after, 0
     for _ in range(STREAM_POLLS_MAX):
-        over = is_over((await read_task(actor=actor, task_id=task_id)).task)
-        page = await list_task_events(actor=actor, task_id=task_id, limit=100)
-        fresh = [event for event in reversed(page.items) if event.id > seen]
+        # Looked at before the events: what ended it is then among them.
+        over = is_over((await read_task(actor=story.actor, task_id=story.task_id)).task)
+        fresh = await story.fresh()
         for event in fresh:
-            seen = event.id
+            seen = max(seen, event.id)
             body = msgspec.json.encode(TaskEventBody.of(event)).decode()
             yield ServerSentEventMessage(data=body, event=event.kind, id=event.id)
         if over:
-            yield ServerSentEventMessage(data="{}", event="end", id=seen)
+            yield ServerSentEventMessage(data="{}", event=END, id=seen)
             return
         quiet = 0 if fresh else quiet + 1
         if quiet == HEARTBEAT_POLLS:
