@@ -35,6 +35,7 @@ from gpucloud_web.api import (
     payments,
     schema,
     skus,
+    streams,
     tasks,
     terminal,
     waitlist,
@@ -81,6 +82,7 @@ API: Final[Sequence[ControllerRouterHandler]] = (
     billing.Billing,
     payments.Payments,
     schema.openapi_document,
+    streams.asyncapi_document,
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from gpucloud_core.access.authorize import Action, require
@@ -9,6 +10,17 @@ from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_core.kernel.unit import Scope, Transactions
+
+
+class Topic(StrEnum):
+    """What a page can be about; the stream of changes names these."""
+
+    ALLOCATION = "allocation"  # an allocation has moved
+    TASK = "task"  # a task's story has grown
+    MONEY = "money"  # the ledger, a payment, or the standing has changed
+    CAPACITY = "capacity"  # what is free may have changed
+    FLEET = "fleet"  # what operators see of all tenants may have changed
+
 
 _NEWEST: Final = ListQuery(sort="-id", limit=1)
 
@@ -19,8 +31,8 @@ class ReadPulse:
 
     transactions: Transactions[AllocationUnit]
 
-    async def __call__(self, *, actor: Actor) -> Mapping[str, str]:
-        """Return the marks of ``allocation``, ``task`` and ``money``."""
+    async def __call__(self, *, actor: Actor) -> Mapping[Topic, str]:
+        """Return the marks of every topic that is the tenant's own."""
         require(actor, Action.BILLING_READ, tenant_id=actor.tenant_id)
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
             change = await unit.state_changes.page(_NEWEST)
@@ -32,7 +44,7 @@ class ReadPulse:
         paid = next((f"{one.id} {one.state}" for one in payment.items), "")
         posted = next((one.id for one in transfer.items), "")
         return {
-            "allocation": next((one.id for one in change.items), ""),
-            "task": next((one.id for one in event.items), ""),
-            "money": f"{posted} {standing} {paid}",
+            Topic.ALLOCATION: next((one.id for one in change.items), ""),
+            Topic.TASK: next((one.id for one in event.items), ""),
+            Topic.MONEY: f"{posted} {standing} {paid}",
         }

@@ -72,6 +72,21 @@ class Task:
     finished_at: datetime | None = None
 
 
+class TaskEventKind(StrEnum):
+    """What a line of a task's story tells."""
+
+    STEP_ACTIVE = "step.active"  # a step has begun, or is tried again
+    STEP_COMPLETED = "step.completed"  # it is done
+    STEP_RETRYING = "step.retrying"  # it did not work, and is tried again
+    STEP_FAILED = "step.failed"  # it did not work, and is not tried again
+    STEP_UNDOING = "step.undoing"  # what it may have left is being undone
+    STEP_UNDONE = "step.undone"  # nothing of it is left
+    STEP_UNDO_RETRYING = "step.undo_retrying"  # undoing did not work, and is tried again
+    TASK_SUCCEEDED = "task.succeeded"  # everything is done
+    TASK_FAILED = "task.failed"  # it did not work; what was made is undone
+    TASK_CANCELLED = "task.cancelled"  # it was stopped; what was made is undone
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEvent:
     """A line of a task's story. Ids increase, so that a stream can resume after one."""
@@ -80,6 +95,6 @@ class TaskEvent:
     tenant_id: TenantId
     task_id: TaskId
     at: datetime
-    kind: str  # "step.active", "step.completed", "step.retrying", "task.succeeded" ...
+    kind: str  # a ``TaskEventKind``
     step: str = ""
     text: str = ""

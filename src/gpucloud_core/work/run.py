@@ -20,7 +20,7 @@ from gpucloud_core.kernel.faults import outside
 from gpucloud_core.kernel.ids import Ids, TaskId
 from gpucloud_core.kernel.unit import Json, Scope, Transactions
 from gpucloud_core.work import plan
-from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
+from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskEventKind, TaskStatus
 from gpucloud_core.work.plan import Do, Finish, NextStep, Saga, Undo, Wait
 from gpucloud_core.work.ports import WorkUnit
 
@@ -230,12 +230,12 @@ class RunTask(Generic[U]):
             case Do(key):
                 task = plan.started(task, key, now, actions.intent(task, key))
                 await actions.step_begun(unit, task, key)
-                story.append(self._line(task, now, "step.active", key))
+                story.append(self._line(task, now, TaskEventKind.STEP_ACTIVE, key))
             case Undo(key):
                 if not task.undoing:
                     task = replace(task, undoing=True)
                     await actions.undoing(unit, task)
-                story.append(self._line(task, now, "step.undoing", key))
+                story.append(self._line(task, now, TaskEventKind.STEP_UNDOING, key))
         task = replace(
             self._leased(task, now),
             status=TaskStatus.RUNNING,
@@ -281,10 +281,10 @@ class RunTask(Generic[U]):
                 task = plan.completed(task, key, now, outcome.result or {})
                 step = next(step for step in task.steps if step.key == key)
                 await actions.step_done(unit, task, step)
-                story.append(self._line(task, now, "step.completed", key))
+                story.append(self._line(task, now, TaskEventKind.STEP_COMPLETED, key))
             case _Outcome(move=Undo(), error=None):
                 task = plan.undone(task, key, now)
-                story.append(self._line(task, now, "step.undone", key))
+                story.append(self._line(task, now, TaskEventKind.STEP_UNDONE, key))
             case _Outcome(move=Do(), error=DomainError() as error):
                 task = plan.attempt_failed(
                     actions.saga,
@@ -298,7 +298,7 @@ class RunTask(Generic[U]):
                     for_good=isinstance(error, OutOfTime),
                 )
                 failed = any(s.key == key and s.status is StepStatus.FAILED for s in task.steps)
-                kind = "step.failed" if failed else "step.retrying"
+                kind = TaskEventKind.STEP_FAILED if failed else TaskEventKind.STEP_RETRYING
                 story.append(self._line(task, now, kind, key, error.detail))
                 if task.undoing:
                     await actions.undoing(unit, task)
@@ -307,7 +307,9 @@ class RunTask(Generic[U]):
                 task = plan.undo_failed(
                     actions.saga, task, key, now, reason=error.detail, jitter=jitter
                 )
-                story.append(self._line(task, now, "step.undo_retrying", key, error.detail))
+                story.append(
+                    self._line(task, now, TaskEventKind.STEP_UNDO_RETRYING, key, error.detail)
+                )
         return task
 
     async def _finish(
@@ -330,11 +332,13 @@ class RunTask(Generic[U]):
             lease_until=None,
             wait_reason="",
         )
-        last = self._line(done, now, f"task.{finish.status}", "", finish.detail)
+        last = self._line(done, now, TaskEventKind(f"task.{finish.status}"), "", finish.detail)
         await unit.tasks.keep(done, (*story, last))
         await actions.finished(unit, done, finish)
 
-    def _line(self, task: Task, now: datetime, kind: str, step: str, text: str = "") -> TaskEvent:
+    def _line(
+        self, task: Task, now: datetime, kind: TaskEventKind, step: str, text: str = ""
+    ) -> TaskEvent:
         return TaskEvent(
             id=self.ids.new("evt"),
             tenant_id=task.tenant_id,

@@ -16,13 +16,14 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.ports import AllocationUnit
-from gpucloud_core.allocations.pulse import ReadPulse
+from gpucloud_core.allocations.pulse import ReadPulse, Topic
 from gpucloud_core.kernel.unit import Transactions
 
 POLL_SECONDS: Final = 1.0
 HEARTBEAT_POLLS: Final = 15
 CAPACITY_POLLS: Final = 10
 FLEET_POLLS: Final = 5
+CHANGED: Final = "changed"
 POLLS_MAX: Final = 1800
 """A stream ends by itself after half an hour; the browser opens the next one."""
 
@@ -37,18 +38,18 @@ async def live(
 
 
 async def _follow(actor: Actor, read_pulse: ReadPulse) -> AsyncIterator[ServerSentEventMessage]:
-    seen: Mapping[str, str] = await read_pulse(actor=actor)
+    seen: Mapping[Topic, str] = await read_pulse(actor=actor)
     yield ServerSentEventMessage(comment="here")
     for poll in range(1, POLLS_MAX + 1):
         await asyncio.sleep(POLL_SECONDS)
         marks = await read_pulse(actor=actor)
         changed = [topic for topic, mark in marks.items() if mark != seen.get(topic)]
         if poll % CAPACITY_POLLS == 0:
-            changed.append("capacity")  # other tenants move it: nothing of ours tells
+            changed.append(Topic.CAPACITY)  # other tenants move it: nothing of ours tells
         if poll % FLEET_POLLS == 0:
-            changed.append("fleet")  # operators' pages look at every tenant's
+            changed.append(Topic.FLEET)  # operators' pages look at every tenant's
         seen = marks
         if changed:
-            yield ServerSentEventMessage(data=" ".join(changed), event="changed")
+            yield ServerSentEventMessage(data=" ".join(changed), event=CHANGED)
         elif poll % HEARTBEAT_POLLS == 0:
             yield ServerSentEventMessage(comment="still here")
