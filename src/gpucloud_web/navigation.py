@@ -212,6 +212,7 @@ GROUPS: Final[tuple[NavGroup, ...]] = (
                 path="/ops/attention",
                 icon="bell-ringing",
                 audience=Audience.OPS,
+                maturity=_LIVE,
                 will_do="What the platform cannot settle alone: acknowledge, snooze, act.",
             ),
             NavPage(

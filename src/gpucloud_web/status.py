@@ -167,6 +167,11 @@ STATUS: Final[Mapping[str, Mapping[str, Look]]] = {
         "warning": _look("warn", "alert-triangle", "Look soon"),
         "bad": _look("bad", "alert-octagon", "Act now"),
     },
+    "severity": {
+        "notice": _look("idle", "info-circle", "Notice", "look at it some time"),
+        "warning": _look("warn", "alert-triangle", "Warning", "look at it today"),
+        "critical": _look("bad", "alert-octagon", "Critical", "look at it now"),
+    },
     "capacity": {
         "free": _look("ok", "circle-check", "Available"),
         "sold_out": _look("idle", "ban", "Unavailable", "sold out just now"),

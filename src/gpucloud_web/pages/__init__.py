@@ -6,6 +6,7 @@ from typing import Final
 from litestar.types import ControllerRouterHandler
 
 from gpucloud_web.pages.admin import AnyAllocationPages, DashboardPages
+from gpucloud_web.pages.attention import AttentionPages
 from gpucloud_web.pages.billing import BillingPages
 from gpucloud_web.pages.catalog import CatalogPages
 from gpucloud_web.pages.coming import ComingPages
@@ -51,6 +52,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     NodePages,
     NodeActPages,
     WaitlistPages,
+    AttentionPages,
     ComingPages,
     choose_theme,
     choose_density,
