@@ -5,6 +5,10 @@ The command line starts the edges by name, so that this package never imports th
 
 import sys
 from pathlib import Path
+from typing import Final
+
+FAULTS: Final = "faults.json"
+"""What the simulated fleet is to do wrong, in the home folder."""
 
 
 def module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -40,7 +44,12 @@ def simulated_stripe(port: int, home: Path) -> tuple[str, ...]:
 
 
 def simulated_fleet(port: int, home: Path) -> tuple[str, ...]:
-    return module("gpucloud_adapters.simulated.fleet_server", f"--port={port}", f"--home={home}")
+    """Start the fleet, with the faults of the home's ``faults.json`` if there is one."""
+    script = home / FAULTS
+    spoiled = (f"--faults={script}",) if script.exists() else ()
+    return module(
+        "gpucloud_adapters.simulated.fleet_server", f"--port={port}", f"--home={home}", *spoiled
+    )
 
 
 def demo() -> tuple[str, ...]:

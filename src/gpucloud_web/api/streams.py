@@ -34,9 +34,7 @@ _FORMS: Final[Mapping[Fact, Json]] = {
 }
 _EVENT_STREAM: Final = "text/event-stream"
 _TAKEN: Final[tuple[type[msgspec.Struct], ...]] = get_args(frames.DECODER.type)
-_SENT: Final[tuple[type[msgspec.Struct], ...]] = get_args(
-    get_type_hints(frames.text_of)["message"]
-)
+_SENT: Final[tuple[type[msgspec.Struct], ...]] = get_args(get_type_hints(frames.text_of)["message"])
 _TERMINAL_TYPES: Final = (*_TAKEN, *_SENT)
 
 
@@ -151,9 +149,7 @@ def _references(names: Iterable[str], place: str) -> Json:
 
 
 def _operations() -> Json:
-    heard = [
-        t for t in _terminal_messages() if t in {"input", *(_name(kind) for kind in _TAKEN)}
-    ]
+    heard = [t for t in _terminal_messages() if t in {"input", *(_name(kind) for kind in _TAKEN)}]
     told = [t for t in _terminal_messages() if t not in heard]
     return {
         "tellTask": _operation("send", "taskStory", _task_messages()),

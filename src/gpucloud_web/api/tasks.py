@@ -73,6 +73,7 @@ class TaskBody(msgspec.Struct, kw_only=True):
     allocation_ids: list[str]
     steps: list[StepBody]
     members: list[MemberBody]
+    together: bool
     wait_reason: str
     cancel_requested_at: datetime | None
     created_at: datetime
@@ -90,6 +91,7 @@ class TaskBody(msgspec.Struct, kw_only=True):
             allocation_ids=[allocation.id for allocation in view.allocations],
             steps=[StepBody.of(step) for step in task.steps],
             members=[_member(member) for member in view.members],
+            together=bool(task.data.get("together")),
             wait_reason=task.wait_reason,
             cancel_requested_at=task.cancel_requested_at,
             created_at=task.created_at,

@@ -32,6 +32,8 @@ KINDS: Final = {
     "discover_node": "Discover",
     "change_mode": "Change the mode of",
 }
+_APART: Final = "each goes its own way and can be cancelled on its own"
+_TOGETHER: Final = "together: handed over when all are ready, or none of them"
 _MOVING: Final = {TaskStatus.QUEUED, TaskStatus.RUNNING}
 _WARNINGS: Final = ("retry", "fail", "undo")
 
@@ -57,6 +59,8 @@ class MemberRow:
     task_href: str
     status: str
     words: str
+    why: str  # why it waits, or what went wrong
+    cancel_href: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +80,7 @@ class TaskPage:
     steps: tuple[TimelineRow, ...]
     elapsed: str
     members: tuple[MemberRow, ...]
+    fate: str  # what one machine's end means for the others
     money: tuple[Fact, ...]
     billed_words: str
     hardware: tuple[Fact, ...]
@@ -122,7 +127,8 @@ class TaskPage:
             verdict=verdict(view, now),
             steps=tuple(_step(task, step, now) for step in task.steps),
             elapsed=_elapsed(task, now),
-            members=tuple(_member(member, view.allocations) for member in view.members),
+            members=tuple(_member(one, view.allocations, may_cancel) for one in view.members),
+            fate=_TOGETHER if task.data.get("together") else _APART,
             money=_money(task, view.allocations),
             billed_words=_billed_words(first),
             hardware=_hardware(view.allocations, names),
@@ -315,14 +321,19 @@ def _elapsed(task: Task, now: datetime) -> str:
     return f"{'took' if task.finished_at else 'elapsed'} {spent} · usually {usual} in all"
 
 
-def _member(task: Task, allocations: Sequence[Allocation]) -> MemberRow:
+def _member(task: Task, allocations: Sequence[Allocation], may_cancel: bool) -> MemberRow:
     own = next((row for row in allocations if row.id == task.subject), None)
+    fits = own is not None and own.state in CANCELLABLE and task.cancel_requested_at is None
+    failed = REASONS.get((own.failure_reason if own else None) or "")
+    why = task.wait_reason if task.status in _MOVING else (failed.words if failed else "")
     return MemberRow(
         name=own.name if own else task.subject,
         href=f"/workloads/{task.subject}",
         task_href=f"/tasks/{task.id}",
         status=task.status,
         words=_status_words(task),
+        why=why[:1].upper() + why[1:],
+        cancel_href=f"/workloads/{task.subject}/cancel" if fits and may_cancel else "",
     )
 
 

@@ -35,6 +35,15 @@ class TestFaultScript:
 
         assert [bool(script.take("a", "wipe")) for _ in range(4)] == [False, False, True, False]
 
+    def test_touches_only_the_machine_that_is_named(self) -> None:
+        script = FaultScript([Fault(verb="wipe", kind=FaultKind.HANG, said="sweep-2", count=9)])
+
+        named = [
+            bool(script.take("a", "wipe", f"hostname: {name}")) for name in ("sweep-1", "sweep-2")
+        ]
+        assert named == [False, True]
+        assert script.take("a", "wipe") is None
+
     def test_touches_only_its_verb_and_host(self) -> None:
         script = FaultScript([Fault(verb="wipe", kind=FaultKind.HANG, host="b")])
 

@@ -71,6 +71,7 @@ class Fault:
     Attributes:
         verb: a verb of the node program, or ``connect``, ``login``, ``discover``, ``shell``.
         host: name of the host, or ``*`` for all.
+        said: only a verb whose document has these words, such as a machine's name.
         count: how many calls it spoils; ``skip`` that many first.
         percent: chance that it applies to a call; a call it spares is not counted.
         seconds: of ``slow``.
@@ -80,6 +81,7 @@ class Fault:
     verb: str
     kind: FaultKind
     host: str = "*"
+    said: str = ""
     count: int = 1
     skip: int = 0
     percent: int = 100
@@ -113,10 +115,12 @@ class FaultScript:
         self._skip = [fault.skip for fault in self._faults]
         self._chance = random.Random(seed)  # noqa: S311  repeatable on purpose; guards nothing
 
-    def take(self, host: str, verb: str) -> Fault | None:
+    def take(self, host: str, verb: str, said: str = "") -> Fault | None:
         """Return the fault that meets this call, if any, and count it."""
         for index, fault in enumerate(self._faults):
             if fault.verb != verb or fault.host not in {"*", host} or not self._left[index]:
+                continue
+            if fault.said not in said:
                 continue
             if fault.percent < 100 and self._chance.randrange(100) >= fault.percent:  # noqa: PLR2004  per cent
                 continue

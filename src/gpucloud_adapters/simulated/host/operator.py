@@ -111,8 +111,8 @@ class Operator:
             await _end(process, answer, fault)
 
     async def _verb(self, process: Process, verb: str) -> None:
-        fault = self._node.faults.take(self._node.name, verb)
         raw = await _read(process)
+        fault = self._node.faults.take(self._node.name, verb, raw.decode(errors="replace"))
         if await self._spoiled(process, fault):
             return
         work = asyncio.create_task(self._run(verb, raw, fault))
