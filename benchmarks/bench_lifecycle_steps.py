@@ -88,6 +88,9 @@ class Nothing:
 
     async def undoing(self, unit: PostgresUnit, task: Task) -> None: ...
 
+    async def held_back(self, unit: PostgresUnit, task: Task, step: str) -> str:
+        return ""
+
     async def finished(self, unit: PostgresUnit, task: Task, finish: Finish) -> None:
         self.ended += 1
 
