@@ -38,8 +38,8 @@ from gpucloud_web.api import (
     streams,
     tasks,
     terminal,
-    waitlist,
     timers,
+    waitlist,
 )
 from gpucloud_web.caller import provide_actor, provide_idempotency, provide_project
 from gpucloud_web.edge import Edge

@@ -15,6 +15,7 @@ from gpucloud_core.allocations.lifecycle import LIFECYCLE
 from gpucloud_core.billing.payment_sessions import PAYMENT_SESSION
 from gpucloud_core.kernel.machine import Machine
 from gpucloud_core.nodes.lifecycle import NODE
+from gpucloud_core.waitlist.lifecycle import WAITLIST
 
 
 class Fact(StrEnum):
@@ -76,6 +77,15 @@ _CLEANUP: Final = {
     "detail": TEXT,
     "wipe": FactField(Fact.THINGS, nullable=True),
 }
+_WAITED: Final = {
+    "user_id": TEXT,
+    "sku_id": TEXT,
+    "gpu_count": NUMBER,
+    "name": MAYBE_TEXT,
+    "task_id": MAYBE_TEXT,
+    "reason": MAYBE_TEXT,
+    "from": TEXT,
+}
 _DRIFTS: Final = {
     DriftKind.STRAY_MACHINE: "A machine carries our tag, and what it was made for has ended.",
     DriftKind.UNKNOWN_MACHINE: "A machine carries our tag, and no row knows its claim.",
@@ -132,6 +142,18 @@ _PLAIN: Final = (
         payload={"event_id": TEXT, "paid": FLAG},
     ),
     EventKind(
+        name="node.distrusted",
+        meaning="A node answered as none that is ours would; nothing more is sold from it.",
+        subject="node",
+        payload={"name": TEXT, "host": TEXT, "reason": TEXT},
+    ),
+    EventKind(
+        name="waitlist.blocked",
+        meaning="There is room, and something else keeps the launch from being made.",
+        subject="waitlist entry",
+        payload=_WAITED,
+    ),
+    EventKind(
         name="audit.chain_lost",
         meaning="The audit chain is shorter than its last anchor.",
         subject="audit chain",
@@ -172,6 +194,7 @@ def _every_kind() -> Iterator[EventKind]:
     yield from _entered("allocation", LIFECYCLE, _ALLOCATION)
     yield from _entered("payment", PAYMENT_SESSION, _PAID)
     yield from _entered("node", NODE, {})
+    yield from _entered("waitlist", WAITLIST, _WAITED)
     for kind, meaning in _DRIFTS.items():
         yield EventKind(
             name=f"drift.{kind}", meaning=meaning, subject="drifted object", payload=_DRIFT

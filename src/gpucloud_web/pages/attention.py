@@ -26,7 +26,7 @@ from gpucloud_core.notices.model import AttentionRow, Severity
 from gpucloud_web import formats
 from gpucloud_web.components import MenuEntry
 from gpucloud_web.navigation import PAGES
-from gpucloud_web.pages.coming import RestrictedPage
+from gpucloud_web.pages.insiders import restricted
 from gpucloud_web.pages.list_page import ListPage
 from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
@@ -194,7 +194,7 @@ class AttentionPages(Controller):
     ) -> Response[str]:
         """List what wants somebody, seen last first."""
         if not visit.may(Action.ATTENTION_READ):
-            return _restricted(visit)
+            return restricted(visit, PAGES[PATH])
         asked = visit.list_state(PATH, ATTENTION)
         state, page = await asked.read(
             lambda now: list_attention(
@@ -215,7 +215,7 @@ class AttentionPages(Controller):
     ) -> Response[str]:
         """Say what it does, and ask why."""
         if not visit.may(Action.ATTENTION_READ):
-            return _restricted(visit)
+            return restricted(visit, PAGES[PATH])
         row = await _row(visit, list_attention, row_id)
         return visit.page("ops/attention_act.html", AttentionActPage.of(row, visit.last_part))
 
@@ -266,11 +266,6 @@ class AttentionPages(Controller):
         except DomainError as error:
             return await _refused(visit, list_attention, row_id, form, error)
         return see_other(PATH)
-
-
-def _restricted(visit: Visit) -> Response[str]:
-    restricted = RestrictedPage.of(PAGES[PATH])
-    return visit.page("errors/restricted.html", restricted, status=HTTPStatus.FORBIDDEN)
 
 
 async def _row(visit: Visit, list_attention: ListAttention, row_id: str) -> AttentionRow:
