@@ -62,9 +62,9 @@ class TestANode:
             await signed_in(olga)
             await self._add(olga)
             await self._discover_and_approve(olga)
-            await self._sold(olga, "19 free")
+            await self._sold(olga, "16 free")
             await self._drain(olga)
-            await self._sold(olga, "11 free")
+            await self._sold(olga, "8 free")
             await self._may_not_be_deleted(olga)
 
         assert olga.complaints == []
@@ -107,5 +107,5 @@ class TestANode:
         await expect(olga.page.locator("#inside")).to_contain_text("Its GPUs reach each other over")
         address = olga.page.url
         await olga.page.goto(f"{address}/delete")
-        await expect(olga.page.get_by_role("alert")).to_contain_text("sft-llama-70b")
+        await expect(olga.page.get_by_role("alert")).to_contain_text("of ada")
         await expect(olga.page.get_by_role("alert")).to_contain_text("Drain it")
