@@ -6,8 +6,7 @@ comes to rest, over or active, without anybody's help but a retry.
 
 Seen to fail when a launch that failed kept its hold (``VOID_HOLD`` taken out of
 ``unwound_failed``), when capacity was given back before the wipe was proven (``FREE_CAPACITY``
-moved from ``clean`` to ``release``), when only completed steps were undone, and when a draining
-node was still sold.
+moved from ``clean`` to ``release``), and when a draining node was still sold.
 """
 
 import asyncio

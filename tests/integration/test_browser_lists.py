@@ -1,8 +1,7 @@
 """Lists in a real browser: what changes elsewhere shows here and moves nothing that is being read.
 
-Seen to fail when a live update took the newest page as it was (new rows pushed the others down),
-when a row that left its view vanished, when a patch unticked the selected rows, when a lost
-answer left grey bars for ever, and when the second question after a 429 was not the last.
+A live update neither pushes down what is read nor loses a row that left its view; a patch keeps
+the selection; a lost answer leaves no grey bars; after a 429 it is asked once more and not again.
 """
 
 import time

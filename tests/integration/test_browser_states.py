@@ -1,8 +1,7 @@
 """Every screen in each of its states, in both themes, looked at by axe in a real browser.
 
 The states come from ``world.page_states``; their pages are drawn over a cloud in memory each, and
-handed to the browser in place of an answer, so that style and scripts are the real ones. Seen to
-fail when a fault was planted in one state of one page.
+handed to the browser in place of an answer, so that style and scripts are the real ones.
 """
 
 from typing import Final

@@ -1,7 +1,4 @@
-"""How often a launch asks the database: as often on a large fleet as on a small one.
-
-Seen to fail when a launch read the nodes it could use one by one.
-"""
+"""How often a launch asks the database: as often on a large fleet as on a small one."""
 
 from collections.abc import AsyncIterator
 

@@ -1,8 +1,4 @@
-"""Metrics stay within an allocation's own time and its own GPUs, wherever they are kept.
-
-Seen to fail when the end of billing was not the end of the span, and when a gap in Prometheus'
-answer was filled with the neighbouring value.
-"""
+"""Metrics stay within an allocation's own time and its own GPUs, wherever they are kept."""
 
 from collections.abc import Callable
 from dataclasses import replace

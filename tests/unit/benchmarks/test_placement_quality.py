@@ -1,8 +1,6 @@
 """The peers that placement is measured against are the published ones.
 
-One workload in one order, replayed whole: the curves are the authors' own. Seen to fail when a
-share of a GPU went to the emptiest GPU, when ties went to the last node, and when typical pods
-left out those without a GPU.
+One workload in one order, replayed whole: the curves are the authors' own.
 """
 
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""The burn of a window: a step function whose integral is what the window cost.
-
-Seen to fail when the end of a stretch was taken for the end of the window.
-"""
+"""The burn of a window: a step function whose integral is what the window cost."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

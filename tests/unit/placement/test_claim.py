@@ -1,8 +1,8 @@
 """Claims against rivals: retries, the last resort, batches, and transactions that come to nothing.
 
 Seen to fail when the rows that a transaction had changed itself went into the shared image (its
-rollback left them there), when the mark moved on while they were held back, when a batch that
-failed half-way kept what it had, and when launches of one process all went to the same node.
+rollback left them there), when the mark moved on while they were held back, and when a batch that
+failed half-way kept what it had.
 """
 
 import asyncio

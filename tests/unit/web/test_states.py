@@ -1,7 +1,4 @@
-"""Each screen in each of its states says what it should, whatever things are called.
-
-Seen to fail when a state of the inventory was not driven, and when a name was drawn unescaped.
-"""
+"""Each screen in each of its states says what it should, whatever things are called."""
 
 import re
 import tomllib
