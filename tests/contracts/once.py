@@ -1,7 +1,7 @@
 """What an idempotency key promises, whatever the store: one effect, with its answer, or none.
 
-Seen to fail when units joined without a savepoint, when a joined part kept the scope of the one
-before it, and when the answer was stored in a transaction of its own.
+Seen to fail when units joined without a savepoint, and when a joined part kept the scope of the
+one before it.
 """
 
 import pytest

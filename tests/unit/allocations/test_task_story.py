@@ -1,8 +1,4 @@
-"""A task's story, told to readers who come back.
-
-Seen to fail when only the newest hundred were looked at, and when an event with an older id that
-came later was taken for told.
-"""
+"""A task's story, told to readers who come back."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,8 +1,4 @@
-"""Timers: what may be set, when they end an allocation, and what they measure.
-
-Seen to fail when a schedule was overwritten at the handover, and when a time to live counted from
-the moment it was set.
-"""
+"""Timers: what may be set, when they end an allocation, and what they measure."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,6 +1,6 @@
 """The AsyncAPI document: valid, and complete: whatever is emitted or sent stands in it.
 
-Seen to fail when a kind was taken out of the table, and when a payload got a fact of its own.
+Seen to fail when the waitlist and the fleet emitted events that no table knew.
 """
 
 import ast
