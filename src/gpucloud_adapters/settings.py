@@ -269,6 +269,9 @@ class _Reader:
 
     def home(self) -> Path:
         home = Path(self.text("GPUCLOUD_HOME") or "~/.gpucloud")
+        if "\0" in str(home):
+            self.fault("GPUCLOUD_HOME is a path, and has no NUL in it.")
+            return Path("/")
         try:
             home = home.expanduser()
         except RuntimeError:

@@ -95,6 +95,11 @@ class TestSettings:
         for secret in ("pw-in-the-url", "other-pw", "sk_test_51", "whsec_51"):
             assert secret not in shown
 
+    @pytest.mark.parametrize("home", ["~\0", "/srv/\0", "gpucloud", "~nobody-of-this-name/x"])
+    def test_need_a_home_that_can_be(self, home: str) -> None:
+        with pytest.raises(SettingsInvalid, match="GPUCLOUD_HOME"):
+            Settings.of({"GPUCLOUD_HOME": home})
+
     @given(st.dictionaries(st.sampled_from([v.name for v in VARIABLES]), st.text(max_size=20)))
     def test_answer_any_mapping_with_settings_or_with_words(
         self, environment: dict[str, str]
