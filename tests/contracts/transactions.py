@@ -166,6 +166,7 @@ class TransactionsContract(StoreContract):
         )
         async with transactions.begin(home.scope) as unit:
             await unit.audit(fact)
+        async with transactions.begin(home.scope) as unit:
             (row,) = await unit.audit_rows.find(target=home.project.id)
 
         facts = {name: getattr(fact, name) for name in AuditFact.__slots__}

@@ -117,6 +117,7 @@ class TestSealing:
         async def slow() -> None:
             async with transactions.begin(home.scope) as unit:
                 await unit.audit(AuditFact(action="x", target="slow", tenant_id=home.tenant.id))
+                await unit.write_ahead()
                 written.set()
                 await finish.wait()
 

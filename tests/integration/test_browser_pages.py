@@ -97,6 +97,7 @@ class TestKeyboard:
             await page.keyboard.type("catal")
             await page.keyboard.press("Enter")
             await expect(page.get_by_role("heading", level=1, name="Catalog")).to_be_visible()
+            await expect(page.get_by_role("button", name="Pause")).to_be_visible()  # scripts run
 
             await page.keyboard.press("g")
             await page.keyboard.press("w")

@@ -4,6 +4,7 @@ The states come from ``world.page_states``; their pages are drawn over a cloud i
 handed to the browser in place of an answer, so that style and scripts are the real ones.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pytest
@@ -40,6 +41,13 @@ async def drawn() -> dict[str, str]:
     return pages
 
 
+def answering(html: str) -> Callable[[Route], Awaitable[None]]:
+    async def answer(route: Route) -> None:
+        await route.fulfill(body=html, content_type="text/html")
+
+    return answer
+
+
 async def looked_at(browser: Browser, pages: dict[str, str]) -> dict[str, list[str]]:
     """Return what axe finds on each page, in either theme."""
     found: dict[str, list[str]] = {}
@@ -48,11 +56,7 @@ async def looked_at(browser: Browser, pages: dict[str, str]) -> dict[str, list[s
         Visitor.arrive(browser, server.url, bypass_csp=True) as visitor,
     ):
         for name, html in pages.items():
-
-            async def answer(route: Route, html: str = html) -> None:
-                await route.fulfill(body=html, content_type="text/html")
-
-            await visitor.page.route("**/a-state", answer)
+            await visitor.page.route("**/a-state", answering(html))
             await visitor.go("/a-state")
             for theme in THEMES:
                 await visitor.page.emulate_media(color_scheme=theme)

@@ -164,6 +164,7 @@ class PostgresUnit:
             unit = PostgresUnit(self._session)
             yield unit
             await unit.write_ahead()
+        self.has_emitted |= unit.has_emitted
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:
         now = self._session.now()
