@@ -42,6 +42,8 @@ class TestAccess:
                 await visitor.go(path)
                 found[path] = await faults(visitor.page)
 
+        # Only the gallery shows one list several times, and so its landmarks.
+        found["/_gallery"] = [one for one in found["/_gallery"] if "landmark-unique" not in one]
         assert {path: said for path, said in found.items() if said} == {}
 
     async def test_would_find_a_planted_fault(self, browser: Browser, server: PageServer) -> None:

@@ -59,7 +59,7 @@ async def looked_at(browser: Browser, pages: dict[str, str]) -> dict[str, list[s
             await visitor.page.route("**/a-state", answering(html))
             await visitor.go("/a-state")
             for theme in THEMES:
-                await visitor.page.emulate_media(color_scheme=theme)
+                await visitor.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
                 if said := await faults(visitor.page):
                     found[f"{name} {theme}"] = said
             await visitor.page.unroute("**/a-state")
