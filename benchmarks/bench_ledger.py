@@ -2,8 +2,8 @@
 
 The product's way is what every use case does with money: begin in the tenant's scope, lock the
 account, post under an idempotency key through the one function that may, commit; its walls check
-sums and balances at the commit. The bare loop is four statements on tables without walls, through
-the same driver. Both run with the same number of clients, on many tenants and on one.
+sums and balances at the commit. The bare loop is four statements on tables without walls, on
+asyncpg itself. Both run with the same number of clients, on many tenants and on one.
 
     python benchmarks/bench_ledger.py [--json]
 """

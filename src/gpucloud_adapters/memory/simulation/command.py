@@ -158,3 +158,4 @@ def _tell(line: str) -> None:
 
 def _write(lines: Iterable[str]) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()  # what is known of many worlds is said even if the rest is cut short
