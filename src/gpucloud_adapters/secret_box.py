@@ -7,7 +7,6 @@ an install needs the same file, and a backup of the database is worth nothing wi
 
 import asyncio
 import base64
-import binascii
 import fcntl
 import json
 import os
@@ -184,10 +183,14 @@ def _text(raw: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
+    """Decode the one spelling that we write: the last letter of another may differ unseen."""
     try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError:
         raise SecretUnreadable from None
+    if _text(raw) != text:
+        raise SecretUnreadable
+    return raw
 
 
 def _private(path: str, flags: int) -> int:
