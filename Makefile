@@ -48,7 +48,7 @@ bench: $(STAMPS)/dev $(STAMPS)/editable ## Measure what must stay fast
 	@for file in benchmarks/bench_*.py; do $(BIN)/python "$$file" || exit 1; done
 
 unit: $(STAMPS)/dev $(STAMPS)/editable ## Run the unit tests alone
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n auto --dist worksteal tests/unit
 
 lint: $(STAMPS)/dev ## Run ruff: rules and format
 	$(BIN)/ruff check --quiet

@@ -5,7 +5,6 @@ from functools import cache
 from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
 from litestar import Litestar
 
-from gpucloud_adapters.bootstrap import inside
 from gpucloud_adapters.memory.anchors import MemoryAnchors
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_adapters.memory.node_driver import MemoryShells
@@ -16,6 +15,7 @@ from gpucloud_adapters.memory.secret_box import MemorySecretBox
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.simulated.metrics import SeededMetrics
 from gpucloud_adapters.system import SystemSecrets
+from gpucloud_adapters.use_cases import inside
 from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
 from gpucloud_core.allocations.metrics import MetricsSource
 from gpucloud_core.allocations.ports import AllocationUnit

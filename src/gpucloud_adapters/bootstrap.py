@@ -1,11 +1,10 @@
 """The composition root: settings in, use cases out. The only module that knows every adapter.
 
-Use cases are frozen dataclasses, so each is provided by naming it; ports are bound to adapters
-here, once, and the type checker compares. Web and workers ask the same container.
+Ports are bound to adapters here, once, and the type checker compares; `use_cases` builds on them.
+Web and workers ask the same container.
 """
 
 from collections.abc import AsyncIterator
-from typing import Final
 
 from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
 from redis.asyncio import Redis
@@ -28,38 +27,15 @@ from gpucloud_adapters.ssh.node_driver import SshNodeDriver
 from gpucloud_adapters.ssh.shells import SshShells
 from gpucloud_adapters.stripe.processor import StripeProcessor
 from gpucloud_adapters.system import SystemClock, SystemIds, SystemSecrets
-from gpucloud_core.access import projects, sessions, sign_in, ssh_keys, terminal_tokens
+from gpucloud_adapters.use_cases import inside
 from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
 from gpucloud_core.allocations import (
-    catalog,
-    edit_keys,
-    endings,
-    follow,
-    force,
-    launch,
     metrics,
-    operations,
-    queries,
-    quote,
-    reconcile,
-    release,
-    restart,
-    terminal,
-    timer,
 )
-from gpucloud_core.allocations.actions import Provision, Release
-from gpucloud_core.allocations.cleanup import CleanUp
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.audit.ports import AnchorStore, AuditUnit
-from gpucloud_core.audit.seal import AnchorAudit, SealAudit
-from gpucloud_core.billing import burn, due, goodwill, payments, webhooks
-from gpucloud_core.billing import queries as billing_queries
-from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
-from gpucloud_core.catalog import manage
 from gpucloud_core.catalog.ports import CatalogUnit
-from gpucloud_core.fleet import add, distrust, look, operate, overview, slots
-from gpucloud_core.fleet import queries as nodes
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.outbox import Bell, RelayUnit
@@ -67,118 +43,10 @@ from gpucloud_core.kernel.secret_box import SecretBox, SecretUnit
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.ports import NodeDriver, Shells
-from gpucloud_core.notices import attention, inbox
-from gpucloud_core.notices.overdue import SweepAttention
 from gpucloud_core.notices.ports import NoticeUnit
-from gpucloud_core.notices.tell import TellPeople
-from gpucloud_core.placement import change_mode, onboard, rediscover
-from gpucloud_core.placement.enroll import EnrollNode
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
-from gpucloud_core.waitlist import join, serve
-from gpucloud_core.waitlist import queries as waiting
 from gpucloud_core.waitlist.ports import WaitlistUnit
-from gpucloud_core.work.run import Actions, RunTask
-
-USE_CASES: Final = (
-    sign_in.SignIn,
-    sessions.ResolveActor,
-    sessions.Refresh,
-    sessions.SignOut,
-    sessions.ListSessions,
-    sessions.RevokeSession,
-    projects.ReadMe,
-    projects.ListProjects,
-    ssh_keys.AddSshKey,
-    ssh_keys.ListSshKeys,
-    ssh_keys.DeleteSshKey,
-    terminal_tokens.MintTerminalToken,
-    terminal_tokens.RedeemTerminalToken,
-    catalog.ReadCatalog,
-    catalog.ListImages,
-    quote.QuoteLaunch,
-    launch.LaunchAllocations,
-    release.ReleaseAllocation,
-    release.CancelAllocation,
-    restart.RestartAllocation,
-    timer.SetTimer,
-    edit_keys.EditKeys,
-    follow.CancelTask,
-    follow.RetryFailed,
-    force.ForceRelease,
-    force.ForceCleanAllocation,
-    reconcile.ReconcileNode,
-    reconcile.ReconcileMoney,
-    endings.ReleaseExpired,
-    endings.ReleaseUnfunded,
-    terminal.OpenTerminal,
-    terminal.AdmitToTerminal,
-    terminal.OpenShell,
-    terminal.JudgeTerminals,
-    queries.ReadAllocation,
-    queries.ListAllocations,
-    queries.CountAllocations,
-    queries.ReadTimeline,
-    queries.ReadReceipt,
-    queries.ReadTask,
-    queries.ListTaskEvents,
-    metrics.ReadMetrics,
-    billing_queries.ReadBalance,
-    billing_queries.ListUsage,
-    billing_queries.ListLedger,
-    burn.ReadBurn,
-    payments.ReadPayment,
-    webhooks.ReceiveWebhook,
-    webhooks.HandleWebhook,
-    webhooks.DueWebhooks,
-    due.SettleDue,
-    due.MeetDeadline,
-    EnrollNode,
-    onboard.ProposeNode,
-    onboard.ReviewNode,
-    onboard.ApproveSlots,
-    rediscover.RediscoverNode,
-    rediscover.AcceptFindings,
-    change_mode.ChangeNodeMode,
-    goodwill.GiveGoodwill,
-    manage.ListAllSkus,
-    manage.AddSku,
-    manage.ChangeSku,
-    manage.SetPrice,
-    manage.ListAllImages,
-    manage.AddImage,
-    manage.OfferImage,
-    join.JoinWaitlist,
-    join.LeaveWaitlist,
-    serve.ServeWaitlist,
-    waiting.ListWaitlist,
-    waiting.ReadWaitEntry,
-    waiting.ReadForecast,
-    add.AddNode,
-    look.LookAtNode,
-    operate.OperateNode,
-    distrust.DistrustNode,
-    look.ChangeMode,
-    slots.WithholdSlots,
-    nodes.ListNodes,
-    nodes.CountNodes,
-    nodes.ReadNode,
-    overview.ReadOverview,
-    overview.ListAnyAllocations,
-    overview.CountAnyAllocations,
-    overview.ReadAnyAllocation,
-    SealAudit,
-    AnchorAudit,
-    TellPeople,
-    SweepAttention,
-    inbox.ListInbox,
-    inbox.CountUnread,
-    inbox.MarkRead,
-    attention.ListAttention,
-    attention.AcknowledgeAttention,
-    attention.SnoozeAttention,
-)
-"""Use cases made of ports alone; dishka reads their fields."""
 
 
 class Outside(Provider):
@@ -329,102 +197,6 @@ class Outside(Provider):
     @provide
     def fleet_view(self) -> FleetView:
         return FleetView()
-
-
-class Inside(Provider):
-    """Use cases that need more than ports."""
-
-    scope = Scope.APP
-
-    @provide
-    def attempt_limits(self) -> sign_in.AttemptLimits:
-        return sign_in.AttemptLimits()
-
-    @provide
-    def sign_up(
-        self,
-        transactions: Transactions[AccessUnit],
-        hasher: PasswordHasher,
-        limiter: RateLimiter,
-        secrets: Secrets,
-        ids: Ids,
-    ) -> sign_in.SignUp:
-        return sign_in.SignUp(
-            transactions=transactions,
-            hasher=hasher,
-            limiter=limiter,
-            secrets=secrets,
-            ids=ids,
-            founding=(open_account,),
-        )
-
-    @provide
-    def start_checkout(
-        self,
-        transactions: Transactions[BillingUnit],
-        processor: PaymentProcessor,
-        ids: Ids,
-        settings: Settings,
-    ) -> payments.StartCheckout:
-        return payments.StartCheckout(
-            transactions=transactions,
-            processor=processor,
-            ids=ids,
-            public_origin=settings.public_url,
-        )
-
-    @provide
-    def open_portal(
-        self,
-        transactions: Transactions[BillingUnit],
-        processor: PaymentProcessor,
-        ids: Ids,
-        settings: Settings,
-    ) -> payments.OpenPortal:
-        return payments.OpenPortal(
-            transactions=transactions,
-            processor=processor,
-            ids=ids,
-            public_origin=settings.public_url,
-        )
-
-    @provide
-    def run_task(
-        self,
-        transactions: Transactions[AllocationUnit],
-        fleet: Transactions[FleetUnit],
-        driver: NodeDriver,
-        ids: Ids,
-        secrets: SystemSecrets,
-    ) -> RunTask[AllocationUnit]:
-        provision = Provision(transactions=transactions, driver=driver, ids=ids)
-        release_ = Release(transactions=transactions, driver=driver, ids=ids)
-        edit = operations.EditKeysOnNode(transactions=transactions, driver=driver, ids=ids)
-        cleanup = operations.ForceCleanup(transactions=transactions, driver=driver, ids=ids)
-        stray = CleanUp(transactions=transactions, driver=driver, ids=ids)
-        anew = restart.RestartOnNode(transactions=transactions, driver=driver, ids=ids)
-        probe = look.ProbeNode(transactions=fleet, driver=driver, ids=ids)
-        discover = look.DiscoverNode(transactions=fleet, driver=driver, ids=ids)
-        mode = look.ChangeModeOnNode(transactions=fleet, driver=driver, ids=ids)
-        actions: tuple[Actions[AllocationUnit], ...] = (
-            *(provision, release_, edit, cleanup),
-            *(stray, anew),
-            *(probe, discover, mode),
-        )
-        return RunTask(
-            transactions=transactions,
-            ids=ids,
-            jitter=secrets,
-            actions={action.saga.kind: action for action in actions},
-        )
-
-
-def inside() -> tuple[Provider, ...]:
-    """Return the providers of every use case, over whatever binds the ports."""
-    named = Provider(scope=Scope.APP)
-    for use_case in USE_CASES:
-        named.provide(use_case)
-    return (Inside(), named)
 
 
 def make_container(settings: Settings) -> AsyncContainer:

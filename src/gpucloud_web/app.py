@@ -73,7 +73,7 @@ API: Final[Sequence[ControllerRouterHandler]] = (
     overview.get_overview,
     overview.list_any_allocations,
     nodes.AdminNodes,
-    node_verbs.NodeVerbs,
+    *node_verbs.NODE_VERBS,
     terminal.mint_terminal_token,
     tasks.Tasks,
     waitlist.WaitlistEntries,

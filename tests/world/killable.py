@@ -28,9 +28,10 @@ from typing import Any, Final, NoReturn, Self
 import dramatiq
 from dishka import AsyncContainer, Provider, Scope, decorate, make_async_container
 
-from gpucloud_adapters.bootstrap import Outside, inside
+from gpucloud_adapters.bootstrap import Outside
 from gpucloud_adapters.logs import configure_logs
 from gpucloud_adapters.settings import Secret, Settings
+from gpucloud_adapters.use_cases import inside
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.kernel import unit
 from gpucloud_core.kernel.faults import POINTS, armed

@@ -24,7 +24,8 @@ from gpucloud_core.allocations.queries import AllocationLine, ListAllocations
 from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.time import Clock, rfc3339
-from gpucloud_web.api.allocations import AllocationItem, Status
+from gpucloud_web.api.allocation_bodies import AllocationItem
+from gpucloud_web.api.allocations import Status
 from gpucloud_web.api.lists import Sort, list_query
 
 T = TypeVar("T")

@@ -1,9 +1,13 @@
-"""The verbs that move a node from one status to another."""
+"""The verbs that move a node from one status to another: one handler for each row of a table."""
+
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from dishka.integrations.litestar import FromDishka
-from litestar import Controller, post
+from litestar import post
 from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
 
 from gpucloud_core.access.model import Actor
@@ -32,152 +36,86 @@ class MovedBody(msgspec.Struct):
         return cls(node.id, node.name, node.status, node.status_reason)
 
 
-class NodeVerbs(Controller):
-    """The verbs that move a node from one status to another; all have the same shape."""
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb's place in the address, its operation, the event it is, and what it means."""
 
-    path = "/admin/nodes/{node_id:str}"
-    tags = ["admin"]
+    path: str
+    operation_id: str
+    event: NodeEvent
+    says: str
 
-    @post("/drain", operation_id="drainNode", status_code=200)
-    async def drain(
-        self,
+
+VERBS: Final = (
+    Verb(
+        "drain",
+        "drainNode",
+        NodeEvent.DRAIN,
+        "Sell nothing more of it; those who hold it may stay.",
+    ),
+    Verb(
+        "undrain",
+        "undrainNode",
+        NodeEvent.UNDRAIN,
+        "Put a draining node back into service.",
+    ),
+    Verb(
+        "offline",
+        "takeNodeOffline",
+        NodeEvent.TAKE_OFFLINE,
+        "Take it out for planned work.",
+    ),
+    Verb(
+        "online",
+        "bringNodeBack",
+        NodeEvent.BRING_BACK,
+        "Bring it back from planned work.",
+    ),
+    Verb(
+        "quarantine",
+        "quarantineNode",
+        NodeEvent.QUARANTINE,
+        "Do not trust it; needs a reason.",
+    ),
+    Verb("clear", "clearNode", NodeEvent.CLEAR, "Trust it again."),
+    Verb(
+        "retire",
+        "retireNode",
+        NodeEvent.RETIRE,
+        "Take an empty node out of service for good; needs a reason.",
+    ),
+    Verb(
+        "enroll",
+        "enrollNodeAgain",
+        NodeEvent.ENROLL_AGAIN,
+        "Begin anew with a retired node.",
+    ),
+)
+
+
+def _handler(verb: Verb) -> HTTPRouteHandler:
+    @post(
+        f"/admin/nodes/{{node_id:str}}/{verb.path}",
+        operation_id=verb.operation_id,
+        description=verb.says,
+        status_code=200,
+        tags=["admin"],
+    )
+    async def move(
         node_id: FromPath[str],
         actor: NamedDependency[Actor],
         operate: FromDishka[OperateNode],
         data: JSONBody[WhyBody | None] = None,
     ) -> MovedBody:
-        """Sell nothing more of it; those who hold it may stay."""
-        why = data.reason if data else ""
         node = await operate(
             actor=actor,
             node_id=node_id_of(node_id),
-            event=NodeEvent.DRAIN,
-            reason=why,
+            event=verb.event,
+            reason=data.reason if data else "",
         )
         return MovedBody.of(node)
 
-    @post("/undrain", operation_id="undrainNode", status_code=200)
-    async def undrain(
-        self,
-        node_id: FromPath[str],
-        actor: NamedDependency[Actor],
-        operate: FromDishka[OperateNode],
-        data: JSONBody[WhyBody | None] = None,
-    ) -> MovedBody:
-        """Put a draining node back into service."""
-        why = data.reason if data else ""
-        node = await operate(
-            actor=actor,
-            node_id=node_id_of(node_id),
-            event=NodeEvent.UNDRAIN,
-            reason=why,
-        )
-        return MovedBody.of(node)
+    return move
 
-    @post("/offline", operation_id="takeNodeOffline", status_code=200)
-    async def offline(
-        self,
-        node_id: FromPath[str],
-        actor: NamedDependency[Actor],
-        operate: FromDishka[OperateNode],
-        data: JSONBody[WhyBody | None] = None,
-    ) -> MovedBody:
-        """Take it out for planned work."""
-        why = data.reason if data else ""
-        node = await operate(
-            actor=actor,
-            node_id=node_id_of(node_id),
-            event=NodeEvent.TAKE_OFFLINE,
-            reason=why,
-        )
-        return MovedBody.of(node)
 
-    @post("/online", operation_id="bringNodeBack", status_code=200)
-    async def online(
-        self,
-        node_id: FromPath[str],
-        actor: NamedDependency[Actor],
-        operate: FromDishka[OperateNode],
-        data: JSONBody[WhyBody | None] = None,
-    ) -> MovedBody:
-        """Bring it back from planned work."""
-        why = data.reason if data else ""
-        node = await operate(
-            actor=actor,
-            node_id=node_id_of(node_id),
-            event=NodeEvent.BRING_BACK,
-            reason=why,
-        )
-        return MovedBody.of(node)
-
-    @post("/quarantine", operation_id="quarantineNode", status_code=200)
-    async def quarantine(
-        self,
-        node_id: FromPath[str],
-        actor: NamedDependency[Actor],
-        operate: FromDishka[OperateNode],
-        data: JSONBody[WhyBody | None] = None,
-    ) -> MovedBody:
-        """Do not trust it; needs a reason."""
-        why = data.reason if data else ""
-        node = await operate(
-            actor=actor,
-            node_id=node_id_of(node_id),
-            event=NodeEvent.QUARANTINE,
-            reason=why,
-        )
-        return MovedBody.of(node)
-
-    @post("/clear", operation_id="clearNode", status_code=200)
-    async def clear(
-        self,
-        node_id: FromPath[str],
-        actor: NamedDependency[Actor],
-        operate: FromDishka[OperateNode],
-        data: JSONBody[WhyBody | None] = None,
-    ) -> MovedBody:
-        """Trust it again."""
-        why = data.reason if data else ""
-        node = await operate(
-            actor=actor,
-            node_id=node_id_of(node_id),
-            event=NodeEvent.CLEAR,
-            reason=why,
-        )
-        return MovedBody.of(node)
-
-    @post("/retire", operation_id="retireNode", status_code=200)
-    async def retire(
-        self,
-        node_id: FromPath[str],
-        actor: NamedDependency[Actor],
-        operate: FromDishka[OperateNode],
-        data: JSONBody[WhyBody | None] = None,
-    ) -> MovedBody:
-        """Take an empty node out of service for good; needs a reason."""
-        why = data.reason if data else ""
-        node = await operate(
-            actor=actor,
-            node_id=node_id_of(node_id),
-            event=NodeEvent.RETIRE,
-            reason=why,
-        )
-        return MovedBody.of(node)
-
-    @post("/enroll", operation_id="enrollNodeAgain", status_code=200)
-    async def enroll(
-        self,
-        node_id: FromPath[str],
-        actor: NamedDependency[Actor],
-        operate: FromDishka[OperateNode],
-        data: JSONBody[WhyBody | None] = None,
-    ) -> MovedBody:
-        """Begin anew with a retired node."""
-        why = data.reason if data else ""
-        node = await operate(
-            actor=actor,
-            node_id=node_id_of(node_id),
-            event=NodeEvent.ENROLL_AGAIN,
-            reason=why,
-        )
-        return MovedBody.of(node)
+NODE_VERBS: Final = tuple(_handler(verb) for verb in VERBS)

@@ -13,7 +13,7 @@ from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.queries import ReadAllocation
 from gpucloud_core.allocations.restart import RestartAllocation
 from gpucloud_core.kernel.ids import AllocationId, parse_id
-from gpucloud_web.api.allocations import KeyBody
+from gpucloud_web.api.allocation_bodies import KeyBody
 from gpucloud_web.api.lists import Listing
 
 

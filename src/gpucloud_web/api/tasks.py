@@ -18,7 +18,7 @@ from gpucloud_core.allocations.queries import ListTaskEvents, ReadTask, TaskView
 from gpucloud_core.allocations.task_story import TaskStory
 from gpucloud_core.kernel.ids import TaskId, parse_id
 from gpucloud_core.work.model import Step, Task, TaskEvent
-from gpucloud_web.api.allocations import AcceptedBody
+from gpucloud_web.api.allocation_bodies import AcceptedBody
 from gpucloud_web.api.lists import Cursor, Limit, Listing, listing
 from gpucloud_web.keyed import OPT, Once
 

@@ -20,7 +20,7 @@ from gpucloud_core.waitlist.queries import (
     WaitForecast,
     WaitLine,
 )
-from gpucloud_web.api.allocations import LaunchBody
+from gpucloud_web.api.allocation_bodies import LaunchBody
 from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
 
 States = Annotated[list[WaitState] | None, QueryParameter(description="Only these.")]

@@ -10,15 +10,12 @@ from gpucloud_core.allocations.lifecycle import CANCELLABLE
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.queries import TaskView
 from gpucloud_core.allocations.reasons import REASONS
-from gpucloud_core.allocations.saga import SAGAS
-from gpucloud_core.fleet.tasks import NODE_SAGAS
 from gpucloud_core.kernel.rows import Page
-from gpucloud_core.nodes.model import Node
 from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
 from gpucloud_web import formats
 from gpucloud_web.components import Fact, LogLine, TimelineRow
 from gpucloud_web.pages.addresses import address
-from gpucloud_web.pages.task_nodes import node_verdict
+from gpucloud_web.pages.task_verdict import MOVING, Verdict, usual_seconds, verdict
 from gpucloud_web.pages.workload_rows import hardware
 
 KINDS: Final = {
@@ -34,20 +31,7 @@ KINDS: Final = {
 }
 _APART: Final = "each goes its own way and can be cancelled on its own"
 _TOGETHER: Final = "together: handed over when all are ready, or none of them"
-_MOVING: Final = {TaskStatus.QUEUED, TaskStatus.RUNNING}
 _WARNINGS: Final = ("retry", "fail", "undo")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The overall answer in a sentence, and one next action."""
-
-    tone: str
-    icon: str
-    strong: str
-    text: str
-    action: str = ""
-    href: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +91,7 @@ class TaskPage:
     ) -> "TaskPage":
         task, now = view.task, view.as_of
         first = view.allocations[0] if view.allocations else None
-        moving = task.status in _MOVING
+        moving = task.status in MOVING
         subject = _subject(view)
         alone = first is not None and len(view.allocations) == 1
         href = f"/workloads/{first.id}" if first and alone else "/workloads"
@@ -182,113 +166,6 @@ def _status_words(task: Task) -> str:
     return ""
 
 
-def verdict(view: TaskView, now: datetime) -> Verdict:
-    """Return what a person wants to know first."""
-    task = view.task
-    if view.node is not None:
-        return _of_node(task, view.node, now)
-    launch = task.kind != "release"
-    first = view.allocations[0] if view.allocations else None
-    href = f"/workloads/{first.id}" if first and len(view.allocations) == 1 else "/workloads"
-    match task.status:
-        case TaskStatus.SUCCEEDED if launch:
-            return Verdict(
-                tone="ok",
-                icon="circle-check",
-                strong="Ready.",
-                text="It is reachable over SSH and billed by the second from now on.",
-                action="Open workload",
-                href=href,
-            )
-        case TaskStatus.SUCCEEDED:
-            return Verdict(
-                tone="ok",
-                icon="circle-check",
-                strong="Released.",
-                text="Wiped, proven clean, and its capacity is free again.",
-                action="See receipt",
-                href=f"{href}/receipt",
-            )
-        case TaskStatus.FAILED:
-            reason = REASONS.get(task.error)
-            words = (
-                f"{reason.words} {reason.money} {reason.next_action}"
-                if reason
-                else (task.error_detail or "It did not work.")
-            )
-            return Verdict(
-                tone="bad",
-                icon="circle-x",
-                strong="Failed.",
-                text=words,
-                action="Launch again" if launch else "Open workload",
-                href="/launch" if launch else href,
-            )
-        case TaskStatus.CANCELLED:
-            return Verdict(
-                tone="idle",
-                icon="ban",
-                strong="Cancelled.",
-                text="What was made is undone. Nothing was charged; the hold is back.",
-                action="Launch again",
-                href="/launch",
-            )
-        case TaskStatus.QUEUED | TaskStatus.RUNNING:
-            money = "Nothing is billed until it is active."
-            return _moving(task, money if launch else "Billing has stopped already.", now)
-
-
-def _of_node(task: Task, node: Node, now: datetime) -> Verdict:
-    if task.status in _MOVING:
-        return _moving(task, "Nothing is changed on the machine.", now)
-    told = node_verdict(task, node)
-    worked = task.status is TaskStatus.SUCCEEDED
-    return Verdict(
-        tone="ok" if worked else "bad",
-        icon="circle-check" if worked else "circle-x",
-        strong=told.strong,
-        text=told.text,
-        action=told.action,
-        href=told.href,
-    )
-
-
-def _moving(task: Task, money: str, now: datetime) -> Verdict:
-    if task.cancel_requested_at is not None:
-        return Verdict(
-            tone="busy",
-            icon="player-stop",
-            strong="Cancelling.",
-            text="It stops at the next step boundary and leaves nothing behind.",
-        )
-    left = sum(
-        usual_seconds(task, step) for step in task.steps if step.status is StepStatus.PENDING
-    ) + sum(
-        max(usual_seconds(task, step) - int((now - step.started_at).total_seconds()), 0)
-        for step in task.steps
-        if step.status is StepStatus.ACTIVE and step.started_at
-    )
-    retries = sum(max(step.attempt - 1, 0) for step in task.steps)
-    said = [task.wait_reason.rstrip(".") + "."] if task.wait_reason else []
-    if retries:
-        said.append(f"{formats.counted(retries, 'retry', 'retries')} so far.")
-    strong = f"About {formats.duration(left)} to go." if left else "It takes longer than usual."
-    if task.status is TaskStatus.QUEUED:
-        strong = "Queued; a worker takes it up in a moment."
-    if not task.steps:
-        strong = "Each machine has a task of its own."
-    return Verdict(tone="busy", icon="hourglass", strong=strong, text=" ".join((*said, money)))
-
-
-def usual_seconds(task: Task, step: Step) -> int:
-    """Return how long a step usually takes: by history, else by the table."""
-    sagas = SAGAS | NODE_SAGAS
-    if step.usual_seconds or task.kind not in sagas:
-        return step.usual_seconds
-    plans = {plan.key: plan for plan in sagas[task.kind].steps}
-    return int(plans[step.key].usual.total_seconds()) if step.key in plans else 0
-
-
 def _step(task: Task, step: Step, now: datetime) -> TimelineRow:
     active = step.status is StepStatus.ACTIVE
     seconds = usual_seconds(task, step)
@@ -325,7 +202,7 @@ def _member(task: Task, allocations: Sequence[Allocation], may_cancel: bool) -> 
     own = next((row for row in allocations if row.id == task.subject), None)
     fits = own is not None and own.state in CANCELLABLE and task.cancel_requested_at is None
     failed = REASONS.get((own.failure_reason if own else None) or "")
-    why = task.wait_reason if task.status in _MOVING else (failed.words if failed else "")
+    why = task.wait_reason if task.status in MOVING else (failed.words if failed else "")
     return MemberRow(
         name=own.name if own else task.subject,
         href=f"/workloads/{task.subject}",
@@ -349,7 +226,7 @@ def _money(task: Task, allocations: Sequence[Allocation]) -> tuple[Fact, ...]:
         )
     return (
         Fact(label="Charged so far", value=formats.amount(0, currency))
-        if task.status in _MOVING
+        if task.status in MOVING
         else Fact(label="Billed", value="from the hand-over on"),
         Fact(label="Rate once active", value=formats.hourly(rate, currency)),
         Fact(label="If it fails or you cancel", value="the hold returns at once"),

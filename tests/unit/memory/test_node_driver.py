@@ -10,8 +10,8 @@ from gpucloud_adapters.memory.node_driver import (
     FaultKind,
     MemoryNodeDriver,
     MemoryShells,
-    MemoryShellSession,
 )
+from gpucloud_adapters.memory.shell_session import MemoryShellSession
 from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.kernel.time import EPOCH
 from gpucloud_core.nodes.discovery import read_topology

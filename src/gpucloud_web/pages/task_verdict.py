@@ -1,0 +1,135 @@
+"""What a person wants to know first of a task: how it stands in one sentence, and what to do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from gpucloud_core.allocations.queries import TaskView
+from gpucloud_core.allocations.reasons import REASONS
+from gpucloud_core.allocations.saga import SAGAS
+from gpucloud_core.fleet.tasks import NODE_SAGAS
+from gpucloud_core.nodes.model import Node
+from gpucloud_core.work.model import Step, StepStatus, Task, TaskStatus
+from gpucloud_web import formats
+from gpucloud_web.pages.task_nodes import node_verdict
+
+MOVING: Final = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The overall answer in a sentence, and one next action."""
+
+    tone: str
+    icon: str
+    strong: str
+    text: str
+    action: str = ""
+    href: str = ""
+
+
+def verdict(view: TaskView, now: datetime) -> Verdict:
+    """Return what a person wants to know first."""
+    task = view.task
+    if view.node is not None:
+        return _of_node(task, view.node, now)
+    launch = task.kind != "release"
+    first = view.allocations[0] if view.allocations else None
+    href = f"/workloads/{first.id}" if first and len(view.allocations) == 1 else "/workloads"
+    match task.status:
+        case TaskStatus.SUCCEEDED if launch:
+            return Verdict(
+                tone="ok",
+                icon="circle-check",
+                strong="Ready.",
+                text="It is reachable over SSH and billed by the second from now on.",
+                action="Open workload",
+                href=href,
+            )
+        case TaskStatus.SUCCEEDED:
+            return Verdict(
+                tone="ok",
+                icon="circle-check",
+                strong="Released.",
+                text="Wiped, proven clean, and its capacity is free again.",
+                action="See receipt",
+                href=f"{href}/receipt",
+            )
+        case TaskStatus.FAILED:
+            reason = REASONS.get(task.error)
+            words = (
+                f"{reason.words} {reason.money} {reason.next_action}"
+                if reason
+                else (task.error_detail or "It did not work.")
+            )
+            return Verdict(
+                tone="bad",
+                icon="circle-x",
+                strong="Failed.",
+                text=words,
+                action="Launch again" if launch else "Open workload",
+                href="/launch" if launch else href,
+            )
+        case TaskStatus.CANCELLED:
+            return Verdict(
+                tone="idle",
+                icon="ban",
+                strong="Cancelled.",
+                text="What was made is undone. Nothing was charged; the hold is back.",
+                action="Launch again",
+                href="/launch",
+            )
+        case TaskStatus.QUEUED | TaskStatus.RUNNING:
+            money = "Nothing is billed until it is active."
+            return _moving(task, money if launch else "Billing has stopped already.", now)
+
+
+def _of_node(task: Task, node: Node, now: datetime) -> Verdict:
+    if task.status in MOVING:
+        return _moving(task, "Nothing is changed on the machine.", now)
+    told = node_verdict(task, node)
+    worked = task.status is TaskStatus.SUCCEEDED
+    return Verdict(
+        tone="ok" if worked else "bad",
+        icon="circle-check" if worked else "circle-x",
+        strong=told.strong,
+        text=told.text,
+        action=told.action,
+        href=told.href,
+    )
+
+
+def _moving(task: Task, money: str, now: datetime) -> Verdict:
+    if task.cancel_requested_at is not None:
+        return Verdict(
+            tone="busy",
+            icon="player-stop",
+            strong="Cancelling.",
+            text="It stops at the next step boundary and leaves nothing behind.",
+        )
+    left = sum(
+        usual_seconds(task, step) for step in task.steps if step.status is StepStatus.PENDING
+    ) + sum(
+        max(usual_seconds(task, step) - int((now - step.started_at).total_seconds()), 0)
+        for step in task.steps
+        if step.status is StepStatus.ACTIVE and step.started_at
+    )
+    retries = sum(max(step.attempt - 1, 0) for step in task.steps)
+    said = [task.wait_reason.rstrip(".") + "."] if task.wait_reason else []
+    if retries:
+        said.append(f"{formats.counted(retries, 'retry', 'retries')} so far.")
+    strong = f"About {formats.duration(left)} to go." if left else "It takes longer than usual."
+    if task.status is TaskStatus.QUEUED:
+        strong = "Queued; a worker takes it up in a moment."
+    if not task.steps:
+        strong = "Each machine has a task of its own."
+    return Verdict(tone="busy", icon="hourglass", strong=strong, text=" ".join((*said, money)))
+
+
+def usual_seconds(task: Task, step: Step) -> int:
+    """Return how long a step usually takes: by history, else by the table."""
+    sagas = SAGAS | NODE_SAGAS
+    if step.usual_seconds or task.kind not in sagas:
+        return step.usual_seconds
+    plans = {plan.key: plan for plan in sagas[task.kind].steps}
+    return int(plans[step.key].usual.total_seconds()) if step.key in plans else 0
