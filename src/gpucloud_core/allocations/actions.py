@@ -176,7 +176,8 @@ class Provision(OnNode):
             await advance(unit, self.ids, allocation, AllocationEvent.PROVISION, cause)
 
     async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
-        await self._in_time(task)  # nobody wants, and pays for, what they asked for hours ago
+        if task.data.get(gang.NAME) is None or step.key != gang.LAST:  # together, or not at all
+            await self._in_time(task)  # nobody wants, and pays for, what they asked for hours ago
         match step.key:
             case "check_node":
                 return await self._check_node(task)

@@ -27,7 +27,7 @@ from gpucloud_core.kernel.machine import Refused
 from gpucloud_core.kernel.unit import Event, Json
 from gpucloud_core.nodes.model import SlotState
 from gpucloud_core.placement.model import Claim
-from gpucloud_core.work.model import Task
+from gpucloud_core.work.model import Task, TaskStatus
 from gpucloud_core.work.plan import Saga
 from gpucloud_core.work.ports import WorkUnit
 
@@ -212,3 +212,22 @@ async def new_task(
         data=data or {},
         created_at=now,
     )
+
+
+async def ask_to_cancel(unit: AllocationUnit, task_id: TaskId) -> None:
+    """Ask a task to stop at its next step boundary. Asked twice, it is asked once."""
+    task = await unit.tasks.lock(task_id)
+    if task is None:
+        raise NotFound("The launch's task is gone.")
+    if task.finished_at is not None or task.cancel_requested_at is not None:
+        return
+    now = await unit.now()
+    waiting = task.lease_token is None or task.status is TaskStatus.QUEUED
+    await unit.tasks.put(
+        replace(
+            task,
+            cancel_requested_at=now,
+            due_at=now if waiting else task.due_at,  # a worker at it sees it at its boundary
+        )
+    )
+    await unit.emit(Event(kind="task.queued", subject=task.id, tenant_id=task.tenant_id))

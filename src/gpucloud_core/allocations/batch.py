@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
+from gpucloud_core.allocations.lifecycle import LIVE
+from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import TaskId
+from gpucloud_core.placement.model import Place
 from gpucloud_core.work.model import Task, TaskStatus
 
+_STAYS: Final = LIVE - {AllocationState.UNWINDING, AllocationState.RELEASING}
 _RUNNING = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
 
 
@@ -43,3 +48,14 @@ async def reopen(unit: AllocationUnit, batch: TaskId) -> None:
     if parent is None:
         raise NotFound("There is no batch with this id.")
     await unit.tasks.put(replace(parent, status=TaskStatus.RUNNING, finished_at=None, error=""))
+
+
+async def places_of(unit: AllocationUnit, batch: TaskId) -> list[Place]:
+    """Return where those members of a batch are that run, or are still to run."""
+    members = await unit.tasks.find(parent_id=batch)
+    rows = await unit.allocations.find_any("id", [member.subject for member in members])
+    return [
+        Place(node_id=row.node_id, mask=row.mask, node_version=0)
+        for row in rows
+        if row.state in _STAYS
+    ]

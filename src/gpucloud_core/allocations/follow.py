@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations import gang
+from gpucloud_core.allocations.apply import ask_to_cancel
 from gpucloud_core.allocations.errors import NotCancellable, NothingToRetry
 from gpucloud_core.allocations.launch import Accepted, LaunchAllocations
 from gpucloud_core.allocations.lifecycle import CANCELLABLE
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.allocations.ports import AllocationUnit
-from gpucloud_core.allocations.release import ask_to_cancel
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.billing.accounts import lock_account
 from gpucloud_core.kernel.errors import NotFound
@@ -54,7 +55,13 @@ class CancelTask:
             await lock_account(unit, actor.tenant_id)
             rows = sorted(await launched_by(unit, task), key=lambda row: row.id)
             locked = [await unit.allocations.lock(row.id) for row in rows]
-            waiting = [row for row in locked if row is not None and row.state in CANCELLABLE]
+            waiting = [
+                row
+                for row in locked
+                if row is not None
+                and row.state in CANCELLABLE
+                and not await gang.is_handed_over(unit, row.task_id)
+            ]
             ending = [row for row in locked if row is not None and row.cause == "cancelled"]
             if not waiting and not ending:
                 raise NotCancellable

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations import gang
 from gpucloud_core.allocations.apply import Cause, advance, lock_allocation
 from gpucloud_core.allocations.errors import NotReleasable
 from gpucloud_core.allocations.lifecycle import CANCELLABLE, LIFECYCLE, AllocationEvent, Facts
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.allocations.ports import AllocationUnit
-from gpucloud_core.allocations.release import ask_to_cancel, begin_release
+from gpucloud_core.allocations.release import begin_release
 from gpucloud_core.kernel.errors import FieldError, NotFound, ValidationFailed
 from gpucloud_core.kernel.ids import AllocationId, Ids
 from gpucloud_core.kernel.machine import Refused
@@ -52,6 +53,7 @@ class ForceRelease:
             Forbidden: the actor is no administrator of the platform.
             ValidationFailed: no reason is given.
             NotReleasable: it ended already.
+            NotCancellable: it runs together with others, and these are being handed over.
         """
         said = _reason(reason)
         async with self.transactions.begin(Scope.platform()) as unit:
@@ -61,7 +63,7 @@ class ForceRelease:
             if allocation.state in {AllocationState.RELEASING, AllocationState.UNWINDING}:
                 return allocation
             if allocation.state in CANCELLABLE:
-                await ask_to_cancel(unit, allocation.task_id)
+                await gang.cancel(unit, allocation.task_id)
                 ended = allocation
             else:
                 verdict = LIFECYCLE.decide(allocation.state, AllocationEvent.RELEASE, Facts())

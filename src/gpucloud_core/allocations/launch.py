@@ -12,7 +12,7 @@ from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations import gang
 from gpucloud_core.allocations.apply import enqueue, new_task
-from gpucloud_core.allocations.batch import reopen
+from gpucloud_core.allocations.batch import places_of, reopen
 from gpucloud_core.allocations.checks import checks, refusal_of
 from gpucloud_core.allocations.model import (
     Allocation,
@@ -127,11 +127,17 @@ class LaunchAllocations:
         """
         account = await lock_account(unit, actor.tenant_id)
         asked = await read_asked(unit, actor, project_id, request, account)
-        claims = await self._take(unit, actor, asked, errand)
+        beside = () if batch is None else await places_of(unit, batch)
+        claims = await self._take(unit, actor, asked, errand, beside)
         return await self._accept(unit, actor, project_id, asked, account, claims, batch)
 
     async def _take(
-        self, unit: AllocationUnit, actor: Actor, asked: Asked, errand: Errand
+        self,
+        unit: AllocationUnit,
+        actor: Actor,
+        asked: Asked,
+        errand: Errand,
+        beside: Sequence[Place],
     ) -> tuple[Claim, ...]:
         wanted = asked.placement()
         others_fail = refusal_of(checks(asked.request, asked.facts(None))) is not None
@@ -156,7 +162,7 @@ class LaunchAllocations:
                 claimed_at=asked.now,
             )
 
-        taken = await claim_all(unit, self.fleet, wanted, make_claim, errand=errand)
+        taken = await claim_all(unit, self.fleet, wanted, make_claim, errand=errand, beside=beside)
         if isinstance(taken, Refusal):
             error = refusal_of(checks(asked.request, asked.facts(taken)))
             if error is None:

@@ -1,20 +1,19 @@
 """Use cases that end an allocation: release, and cancel before it is active."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations import gang
 from gpucloud_core.allocations.apply import Cause, advance, lock_allocation
 from gpucloud_core.allocations.errors import NotCancellable, NotReleasable
 from gpucloud_core.allocations.lifecycle import CANCELLABLE, LIFECYCLE, AllocationEvent, Facts
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.allocations.ports import AllocationUnit
-from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.ids import AllocationId, Ids, TaskId
+from gpucloud_core.kernel.ids import AllocationId, Ids
 from gpucloud_core.kernel.machine import Refused
-from gpucloud_core.kernel.unit import Event, Scope, Transactions
-from gpucloud_core.work.model import TaskStatus
+from gpucloud_core.kernel.unit import Scope, Transactions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,8 @@ class CancelAllocation:
 
         Raises:
             NotFound: not there, or not theirs.
-            NotCancellable: it is active, or ended.
+            NotCancellable: it is active, or ended; or it runs together with others, and these are
+                being handed over.
         """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
             allocation = await lock_allocation(unit, actor.tenant_id, allocation_id)
@@ -100,7 +100,7 @@ class CancelAllocation:
                 return allocation
             if allocation.state not in CANCELLABLE:
                 raise NotCancellable(f"It is {allocation.state}; {NotCancellable.next_step}")
-            await ask_to_cancel(unit, allocation.task_id)
+            await gang.cancel(unit, allocation.task_id)
             await unit.audit(
                 fact_by(
                     actor,
@@ -110,22 +110,3 @@ class CancelAllocation:
                 )
             )
         return allocation
-
-
-async def ask_to_cancel(unit: AllocationUnit, task_id: TaskId) -> None:
-    """Ask a task to stop at its next step boundary. Asked twice, it is asked once."""
-    task = await unit.tasks.lock(task_id)
-    if task is None:
-        raise NotFound("The launch's task is gone.")
-    if task.finished_at is not None or task.cancel_requested_at is not None:
-        return
-    now = await unit.now()
-    waiting = task.lease_token is None or task.status is TaskStatus.QUEUED
-    await unit.tasks.put(
-        replace(
-            task,
-            cancel_requested_at=now,
-            due_at=now if waiting else task.due_at,  # a worker at it sees it at its boundary
-        )
-    )
-    await unit.emit(Event(kind="task.queued", subject=task.id, tenant_id=task.tenant_id))

@@ -52,16 +52,18 @@ async def claim_all(
     make_claim: MakeClaim,
     *,
     errand: Errand | None = None,
+    beside: Sequence[Place] = (),
 ) -> tuple[Claim, ...] | Refusal:
     """Bind a place for every slice of ``request``, in this transaction, or none.
 
-    ``errand`` was begun before the transaction and ends after it.
+    ``errand`` was begun before the transaction and ends after it. ``beside`` are the committed
+    places of slices that those of ``request`` join: apart from them or near them, as it asks.
 
     ``make_claim`` gives each place its ids; what the decision rested on is added here. Called
     once per unit, before it claims anything else. After a refusal nothing is left bound: what a
     batch had taken before it failed is given back.
     """
-    batch = _Batch(unit, fleet, request, make_claim, errand or Errand(Counter()))
+    batch = _Batch(unit, fleet, request, make_claim, errand or Errand(Counter()), beside)
     for _ in range(1 + RETRIES):
         decision = await batch.decide()
         if isinstance(decision, Refusal):
@@ -81,12 +83,14 @@ class _Batch:
         request: PlacementRequest,
         make_claim: MakeClaim,
         errand: Errand,
+        beside: Sequence[Place],
     ) -> None:
         self._unit = unit
         self._fleet = fleet
         self._request = request
         self._make_claim = make_claim
         self._errand = errand
+        self._beside = beside
         self._places: list[Place] = []
         self._lost: dict[NodeId, int] = {}  # a node where someone was faster, and its version
         self._may_wait = False
@@ -125,7 +129,7 @@ class _Batch:
                 image.put(row)
             for node_id in avoided:
                 image.remove(node_id)
-            return choose(self._left, image, held=self._places)
+            return choose(self._left, image, held=(*self._beside, *self._places))
 
     async def take(self, decision: Placement) -> bool:
         """Bind the places in turn; False at the first that someone else was faster at."""
@@ -145,7 +149,7 @@ class _Batch:
         rows = await self._unit.fleet.lowest(
             pool=self._request.pool,
             masks=self._masks(),
-            limit=self._request.count + len(self._places) + _SPARE_NODES,
+            limit=self._request.count + len(self._places) + len(self._beside) + _SPARE_NODES,
         )
         self._may_wait = True
         decision = self._choose(self._fleet.image.of_rows(rows), ())

@@ -9,17 +9,19 @@ from customer import DOLLAR, Customer
 from gpucloud_adapters.memory.node_driver import Fault, FaultKind
 from gpucloud_core.allocations.errors import NotCancellable, NothingToRetry, SoldOut
 from gpucloud_core.allocations.follow import CancelTask, RetryFailed
+from gpucloud_core.allocations.force import ForceRelease
 from gpucloud_core.allocations.launch import Accepted, LaunchAllocations, launch_once
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.kernel.idempotency import IdempotencyKey
-from gpucloud_core.kernel.ids import TaskId
+from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.nodes.model import SlotState
+from gpucloud_core.placement.model import Spread
 from gpucloud_core.work.model import TaskStatus
 
 
 class Batcher(Customer):
-    async def launch_batch(self, count: int, gpus: int = 1, **more: object) -> TaskId:
-        request = self.request(gpus, count=count, name="run", **more)
+    async def launch_batch(self, count: int, **more: object) -> TaskId:
+        request = self.request(1, count=count, name="run", **more)
         return (await self.cloud.launch(self.actor, request)).task_id
 
     async def states(self, task: TaskId) -> list[AllocationState]:
@@ -43,8 +45,16 @@ class Batcher(Customer):
         )
         return await launch_once(idempotency, partial(retry, actor=self.actor, task_id=task))
 
-    async def one_fails(self, count: int, *, together: bool = False) -> TaskId:
-        task = await self.launch_batch(count, together=together)
+    async def force(self, allocation: AllocationId) -> None:
+        force = ForceRelease(transactions=self.cloud.transactions, ids=self.cloud.ids)
+        await force(
+            actor=self.cloud.operator(self.actor.tenant_id),
+            allocation_id=allocation,
+            reason="a test",
+        )
+
+    async def one_fails(self, count: int, **more: object) -> TaskId:
+        task = await self.launch_batch(count, **more)
         self.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.REFUSED_BEFORE, times=5))
         run = self.cloud.runner()
         view = await self.cloud.read_task(self.actor, task)
@@ -86,6 +96,26 @@ class TestBatch:
         states = await ada.states(task)
         assert states.count(AllocationState.ACTIVE) == 4
 
+    async def test_is_retried_apart_from_those_that_run(self) -> None:
+        """Seen to fail where a retry did not look at the machines that were there before."""
+        ada = await Batcher.arrive(nodes=3)
+        task = await ada.one_fails(2, spread=Spread.DISTINCT_NODES)
+
+        await ada.retry(task)
+        await ada.cloud.work()
+
+        view = await ada.cloud.read_task(ada.actor, task)
+        nodes = [row.node_id for row in view.allocations if row.state is AllocationState.ACTIVE]
+        assert len(set(nodes)) == len(nodes) == 2
+
+    async def test_is_not_retried_beside_those_that_run_where_there_is_no_other_node(self) -> None:
+        ada = await Batcher.arrive(nodes=2)
+        task = await ada.one_fails(2, spread=Spread.DISTINCT_NODES)
+        await ada.launch(8)  # all of the other node
+
+        with pytest.raises(SoldOut, match="node of its own"):
+            await ada.retry(task)
+
     async def test_does_not_retry_twice_what_failed_once(self) -> None:
         ada = await Batcher.arrive()
         task = await ada.one_fails(4)
@@ -120,7 +150,9 @@ class TestBatch:
 
 
 class TestTogether:
-    """Seen to fail without the wait before the handover, and without the shared failure."""
+    """Seen to fail without the wait before the handover, and without the shared failure; where a
+    cancel came after the first handover, and where a member that was cancelled counted as ready.
+    """
 
     async def test_nobody_is_handed_over_or_billed_before_all_are_ready(self) -> None:
         ada = await Batcher.arrive()
@@ -168,6 +200,45 @@ class TestTogether:
 
         assert await ada.states(task) == [AllocationState.CANCELLED] * 3
         assert await ada.slots() == {SlotState.AVAILABLE}
+
+    async def test_nobody_turns_back_once_the_first_is_handed_over(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.launch_batch(3, together=True)
+        run = ada.cloud.runner()
+        for member in (await ada.cloud.read_task(ada.actor, task)).members:
+            await run(member.id)
+        view = await ada.cloud.read_task(ada.actor, task)
+        handed = [row for row in view.allocations if row.state is AllocationState.ACTIVE]
+        waiting = next(row for row in view.allocations if row not in handed)
+        assert len(handed) == 1, "the last to be ready goes first"
+
+        for refused in (
+            ada.cloud.cancel(ada.actor, waiting.id),
+            ada.cancel(task),
+            ada.force(waiting.id),
+        ):
+            with pytest.raises(NotCancellable):
+                await refused
+        ada.cloud.clock.advance_to(ada.cloud.clock.now() + timedelta(hours=1))
+        await ada.cloud.work()
+
+        assert await ada.states(task) == [AllocationState.ACTIVE] * 3, "even when it is late"
+
+    async def test_nobody_is_handed_over_beside_one_that_was_cancelled(self) -> None:
+        ada = await Batcher.arrive()
+        task = await ada.launch_batch(3, together=True)
+        run = ada.cloud.runner()
+        view = await ada.cloud.read_task(ada.actor, task)
+        first, second, third = (member.id for member in view.members)
+        await run(first)
+        await run(second)
+        cancelled = next(row.id for row in view.allocations if row.task_id == second)
+        await ada.cloud.cancel(ada.actor, cancelled)
+
+        await run(third)
+        await ada.cloud.work()
+
+        assert await ada.states(task) == [AllocationState.CANCELLED] * 3
 
     async def test_is_retried_together(self) -> None:
         ada = await Batcher.arrive()
