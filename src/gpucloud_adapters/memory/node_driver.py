@@ -146,6 +146,7 @@ class MemoryNodeDriver:
                 gpu_uuids=tuple(gpu.uuid for gpu in call.topology.gpus),
                 driver_version=call.topology.driver_version,
                 problems=tuple(f"GPU at {gpu.pci_address} has fallen off the bus." for gpu in lost),
+                clock=call.now,
             )
 
     async def discover(self, access: NodeAccess) -> Discovery:

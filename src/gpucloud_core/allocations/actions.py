@@ -18,12 +18,18 @@ from gpucloud_core.allocations.lifecycle import LIFECYCLE, AllocationEvent
 from gpucloud_core.allocations.model import Allocation, AllocationState, Connection
 from gpucloud_core.allocations.place import Placed, read_place, slice_spec
 from gpucloud_core.allocations.ports import AllocationUnit
-from gpucloud_core.allocations.proof import handover_findings, wipe_objection
+from gpucloud_core.allocations.proof import (
+    handover_findings,
+    is_late_enough,
+    redated,
+    wipe_objection,
+)
 from gpucloud_core.allocations.saga import PROVISION, RELEASE
 from gpucloud_core.kernel.errors import IllegalTransition, NotFound
 from gpucloud_core.kernel.ids import AllocationId, Ids
 from gpucloud_core.kernel.time import rfc3339
 from gpucloud_core.kernel.unit import Json, Scope, Transactions
+from gpucloud_core.nodes.model import WipeEvidence
 from gpucloud_core.nodes.ports import NodeDriver
 from gpucloud_core.work.model import Step, Task, TaskStatus
 from gpucloud_core.work.plan import Finish, Saga
@@ -92,17 +98,21 @@ class OnNode:
         """Wipe, check the proof against this claim, and return it as JSON.
 
         The proof may not be older than ``not_before``, or than the end of the customer's time in
-        it; where there was none, as in a launch that failed, than the request.
+        it; where there was none, as in a launch that failed, than the request. If it looks older,
+        the node is asked what its clock shows: one that is slow proves as well as another.
         """
         placed = await self._place(task)
         allocation = placed.allocation
         async with faults.WIPE:
             evidence = await self.driver.wipe(placed.access, allocation.claim_id, placed.gpu_uuids)
+        since = not_before or _left_at(allocation)
+        if not is_late_enough(evidence, since):
+            evidence = await self._by_our_clock(placed, evidence)
         objection = wipe_objection(
             evidence,
             claim_id=allocation.claim_id,
             gpu_count=allocation.gpu_count,
-            not_before=not_before or _left_at(allocation),
+            not_before=since,
         )
         if objection is not None:
             raise WipeUnproven(f"The wipe is not proven: {objection}.")
@@ -116,6 +126,13 @@ class OnNode:
                 "random_reads": [list(pair) for pair in evidence.random_reads],
             }
         )
+
+    async def _by_our_clock(self, placed: Placed, evidence: WipeEvidence) -> WipeEvidence:
+        async with faults.PROBE:
+            report = await self.driver.probe(placed.access)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            now = await unit.now()
+        return redated(evidence, node_clock=report.clock, now=now)
 
     async def _verify_clean(self, task: Task) -> None:
         placed = await self._place(task)

@@ -1,6 +1,6 @@
 """What counts as proof: that a slice is fit to hand over, and that nothing of it is left."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -50,13 +50,28 @@ def handover_findings(
     )
 
 
+def is_late_enough(evidence: WipeEvidence, not_before: datetime) -> bool:
+    """Tell whether a proof was made after an instant, as far as its node's clock can be trusted."""
+    return evidence.at >= not_before - CLOCK_SKEW
+
+
+def redated(evidence: WipeEvidence, *, node_clock: datetime | None, now: datetime) -> WipeEvidence:
+    """Return the proof dated by our clock: ``node_clock`` is what the node's own shows ``now``.
+
+    None, if the node does not say: then its dates are taken as they are.
+    """
+    if node_clock is None:
+        return evidence
+    return replace(evidence, at=now - (node_clock - evidence.at))
+
+
 def wipe_objection(
     evidence: WipeEvidence, *, claim_id: ClaimId, gpu_count: int, not_before: datetime
 ) -> str | None:
     """Return why this is no proof for this claim, or None. An old or foreign proof is refused."""
     if evidence.claim_id != claim_id:
         return "the proof belongs to another claim"
-    if evidence.at < not_before - CLOCK_SKEW:
+    if not is_late_enough(evidence, not_before):
         return "the proof is older than the end of the claim"
     if not evidence.clean:
         return evidence.detail or "the node found something left"

@@ -284,6 +284,7 @@ class ProbeReport:
     gpu_uuids: tuple[str, ...] = ()
     driver_version: str = ""
     problems: tuple[str, ...] = ()
+    clock: datetime | None = None  # what the node's own clock shows; None: its program is older
     detail: str = ""
 
 

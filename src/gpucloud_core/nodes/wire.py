@@ -9,6 +9,7 @@ may have more, so that a newer program still serves an older platform.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from gpucloud_core.kernel.ids import ClaimId
@@ -97,6 +98,7 @@ class ProbeAnswer:
     gpu_uuids: tuple[str, ...]
     driver_version: str
     problems: tuple[str, ...]
+    clock: datetime | None = None  # what the node's own clock shows
 
     def report(self) -> ProbeReport:
         return ProbeReport(
@@ -104,6 +106,7 @@ class ProbeAnswer:
             gpu_uuids=self.gpu_uuids,
             driver_version=self.driver_version,
             problems=self.problems,
+            clock=self.clock,
         )
 
 
@@ -180,7 +183,13 @@ PROBE: Final = Exchange(
     Document(
         "probe answer",
         ProbeAnswer,
-        {"gpu_uuids": _gpus, "driver_version": check.version, "problems": _sentences},
+        {
+            "gpu_uuids": _gpus,
+            "driver_version": check.version,
+            "problems": _sentences,
+            "clock": check.instant_or_none,
+        },
+        added={"clock": None},
     ),
     seconds_max=20,
 )

@@ -6,7 +6,7 @@ wrong comes out as ``NodeRefused`` with its name, never as a crash.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from typing import Final, Generic, NoReturn, TypeVar
 
@@ -32,9 +32,10 @@ class Document(Generic[T]):
     kind: type[T]
     checks: Mapping[str, Check]
     also: Callable[[T], str | None] = lambda _: None  # what the fields must be to each other
+    added: Mapping[str, Json] = field(default_factory=dict)  # for older programs: they lack these
 
     def __post_init__(self) -> None:
-        names = {field.name for field in fields(self.kind)}  # type: ignore[arg-type]  # all are dataclasses
+        names = {each.name for each in fields(self.kind)}  # type: ignore[arg-type]  # all are dataclasses
         if names != set(self.checks):
             raise ValueError(f"{self.name}: checks and fields differ")
 
@@ -45,6 +46,8 @@ class Document(Generic[T]):
             NodeRefused: what is wrong, by name.
         """
         try:
+            if isinstance(document, dict) and not exact:
+                document = {**self.added, **document}
             value = self.kind(**check.fields(self.checks, document, exact=exact))
         except Wrong as error:
             raise NodeRefused(f"{self.name}: {error}.") from error
@@ -126,7 +129,7 @@ def _plain(value: object) -> Json:
         case tuple() | list():
             return [_plain(item) for item in value]
         case _ if is_dataclass(value):
-            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+            return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
         case _:
             raise NodeRefused(f"a {type(value).__name__} cannot be sent to a node.")
 

@@ -225,6 +225,10 @@ def cpulist(value: object) -> str:
     return text
 
 
+def instant_or_none(value: object) -> datetime | None:
+    return None if value is None else instant(value)
+
+
 def instant(value: object) -> datetime:
     """An RFC 3339 time with its offset, as aware UTC."""
     if not isinstance(value, str) or len(value) > 40:  # noqa: PLR2004  longer is no time

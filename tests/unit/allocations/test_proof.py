@@ -5,7 +5,7 @@ were sold again), and when devices were counted with their repetitions.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from access_builders import NOON
 from customer import Customer
 from gpucloud_core.allocations.model import AllocationState
-from gpucloud_core.allocations.proof import CLOCK_SKEW, wipe_objection
+from gpucloud_core.allocations.proof import CLOCK_SKEW, redated, wipe_objection
 from gpucloud_core.kernel.ids import ClaimId, entity_id
 from gpucloud_core.nodes.model import NodeAccess, SlotState, WipeEvidence
 
@@ -74,6 +74,16 @@ class Replayer(Customer):
 
         self.cloud.driver.wipe = replayed  # type: ignore[assignment,method-assign]  # that is the point
 
+    def has_slow_clock(self, slow: timedelta) -> None:
+        """Let the node date all it says by a clock that is behind."""
+        clock = self.cloud.clock
+
+        class Slow:
+            def now(self) -> datetime:
+                return clock.now() - slow
+
+        self.cloud.driver._clock = Slow()
+
 
 class TestARelease:
     @pytest.mark.parametrize("defect", ["of another claim", "older than the claim's end"])
@@ -92,3 +102,32 @@ class TestARelease:
         assert view.allocation.release_failed_reason == "wipe_unproven"
         assert await ada.slots() == {SlotState.CLEANUP_BLOCKED}
         assert "wipe" not in view.allocation.receipt
+
+
+class TestASlowClock:
+    """Seen to fail when a proof was judged by its node's own date alone: fenced for ever."""
+
+    @given(slow=st.timedeltas(timedelta(0), timedelta(days=4000)))
+    def test_is_seen_through_whatever_it_shows(self, slow: timedelta) -> None:
+        made = replace(PROOF, at=NOON - slow)
+
+        dated = redated(made, node_clock=NOON + MOMENT - slow, now=NOON + MOMENT)
+
+        assert dated == PROOF
+
+    async def test_does_not_keep_capacity_fenced(self) -> None:
+        ada = await Replayer.arrive()
+        allocation = await ada.launch(8)
+        await ada.cloud.work()
+        ada.has_slow_clock(timedelta(days=2))
+
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.RELEASED
+        assert await ada.slots() == {SlotState.AVAILABLE}
+        wipe, asked = view.allocation.receipt["wipe"], view.allocation.release_requested_at
+        assert isinstance(wipe, dict)
+        assert asked is not None
+        assert datetime.fromisoformat(str(wipe["verified_at"])) >= asked, "it has our date"

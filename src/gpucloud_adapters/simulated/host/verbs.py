@@ -74,6 +74,7 @@ def _probe(before: Before, _request: wire.Nothing) -> tuple[Holdings, wire.Probe
         problems=tuple(
             f"GPU at {address} has fallen off the bus (Xid 79)." for address in before.lost
         ),
+        clock=before.now,
     )
 
 

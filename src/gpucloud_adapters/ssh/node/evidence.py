@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +38,10 @@ def probe(config: Config, _: wire.Nothing) -> wire.ProbeAnswer:
         if not image.rootfs.is_dir()
     ]
     return wire.ProbeAnswer(
-        gpu_uuids=there, driver_version=_driver_version(), problems=tuple(problems)
+        gpu_uuids=there,
+        driver_version=_driver_version(),
+        problems=tuple(problems),
+        clock=datetime.now(UTC),
     )
 
 
