@@ -88,6 +88,9 @@ class Nothing:
 
     async def undoing(self, unit: PostgresUnit, task: Task) -> None: ...
 
+    async def is_late(self, unit: PostgresUnit, task: Task) -> bool:
+        return False
+
     async def held_back(self, unit: PostgresUnit, task: Task, step: str) -> str:
         return ""
 

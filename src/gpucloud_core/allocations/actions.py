@@ -52,6 +52,14 @@ class OnNode:
     async def held_back(self, unit: AllocationUnit, task: Task, step: str) -> str:
         return ""
 
+    async def is_late(self, unit: AllocationUnit, task: Task) -> bool:
+        """Hold the limit of the allocation's state: a failure past it is the last."""
+        allocation = await unit.allocations.get(AllocationId(task.subject))
+        if allocation is None:
+            return False
+        now = await unit.now()
+        return bool(LIFECYCLE.overdue(allocation.state, allocation.state_since, now))
+
     async def _place(self, task: Task) -> Placed:
         return await read_place(self.transactions, task)
 
@@ -62,10 +70,8 @@ class OnNode:
             OutOfTime: it has, as where no worker was there for long.
         """
         async with self.transactions.begin(Scope.platform()) as unit:
-            allocation = await unit.allocations.get(AllocationId(task.subject))
-            now = await unit.now()
-        if allocation and LIFECYCLE.overdue(allocation.state, allocation.state_since, now):
-            raise OutOfTime(f"It was {allocation.state} for too long.")
+            if await self.is_late(unit, task):
+                raise OutOfTime("Nobody got to it in time.")
 
     async def _allocation(self, unit: AllocationUnit, task: Task) -> Allocation:
         allocation = await unit.allocations.lock(task.subject)

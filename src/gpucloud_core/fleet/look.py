@@ -82,6 +82,9 @@ class _OnFleet:
     async def held_back(self, unit: AllocationUnit, task: Task, step: str) -> str:
         return ""
 
+    async def is_late(self, unit: AllocationUnit, task: Task) -> bool:
+        return False
+
     async def undoing(self, unit: AllocationUnit, task: Task) -> None:
         """A look leaves nothing behind."""
 

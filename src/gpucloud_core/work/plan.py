@@ -197,12 +197,19 @@ def undone(task: Task, key: str, now: datetime) -> Task:
 
 
 def undo_failed(
-    saga: Saga, task: Task, key: str, now: datetime, *, reason: str, jitter: float
+    saga: Saga,
+    task: Task,
+    key: str,
+    now: datetime,
+    *,
+    reason: str,
+    jitter: float,
+    for_good: bool = False,
 ) -> Task:
     """Return the task after a failed undo: to be tried again, or given up and left to people."""
     attempts = task.data.get("undo_attempts", 0)
     count = (attempts if isinstance(attempts, int) else 0) + 1
-    gave_up = count >= saga.undo_attempts
+    gave_up = for_good or count >= saga.undo_attempts
     data: dict[str, Json] = {**task.data, "undo_attempts": count}
     if gave_up:
         data["unwind_failed"] = True

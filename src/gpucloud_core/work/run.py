@@ -81,6 +81,10 @@ class Actions(Protocol[U_contra]):
         """Say why the step has to wait for other tasks; nothing, if it may begin."""
         ...
 
+    async def is_late(self, unit: U_contra, task: Task) -> bool:
+        """Tell whether the time is over in which it is tried again: what fails now has failed."""
+        ...
+
     async def step_begun(self, unit: U_contra, task: Task, step: str) -> None:
         """Write what must be true in the database while the step runs."""
         ...
@@ -295,7 +299,7 @@ class RunTask(Generic[U]):
                     reason=error.detail,
                     jitter=self.jitter.jitter(),
                     unknown=error.kind is ErrorKind.UNAVAILABLE,
-                    for_good=isinstance(error, OutOfTime),
+                    for_good=isinstance(error, OutOfTime) or await actions.is_late(unit, task),
                 )
                 failed = any(s.key == key and s.status is StepStatus.FAILED for s in task.steps)
                 kind = TaskEventKind.STEP_FAILED if failed else TaskEventKind.STEP_RETRYING
@@ -305,7 +309,13 @@ class RunTask(Generic[U]):
             case _Outcome(move=Undo(), error=DomainError() as error):
                 jitter = self.jitter.jitter()
                 task = plan.undo_failed(
-                    actions.saga, task, key, now, reason=error.detail, jitter=jitter
+                    actions.saga,
+                    task,
+                    key,
+                    now,
+                    reason=error.detail,
+                    jitter=jitter,
+                    for_good=await actions.is_late(unit, task),
                 )
                 story.append(
                     self._line(task, now, TaskEventKind.STEP_UNDO_RETRYING, key, error.detail)

@@ -13,7 +13,7 @@ from gpucloud_core.allocations.errors import (
     SoldOut,
     SshKeyRequired,
 )
-from gpucloud_core.allocations.lifecycle import PublicStatus
+from gpucloud_core.allocations.lifecycle import LIFECYCLE, PublicStatus
 from gpucloud_core.allocations.model import AllocationState, EndOfBalance
 from gpucloud_core.billing.books import InsufficientBalance
 from gpucloud_core.kernel.errors import ValidationFailed
@@ -265,6 +265,33 @@ class TestFailures:
 
         assert await ada.state(allocation) is AllocationState.RELEASED
         assert await ada.slots() == {SlotState.AVAILABLE}
+
+    @pytest.mark.parametrize("end", ["release", "cancel"])
+    async def test_what_fails_after_the_limit_of_its_state_is_not_tried_again(
+        self, end: str
+    ) -> None:
+        """Seen to fail without the limit: it was tried for as long as attempts were left."""
+        ada = await Customer.arrive()
+        allocation = await ada.launch()
+        if end == "release":
+            await ada.cloud.work()
+            await ada.cloud.release(ada.actor, allocation)
+        else:
+            ada.cloud.driver.plan(Fault(verb="provision", kind=FaultKind.UNREACHABLE_AFTER))
+            await ada.cloud.work()
+            ada.cloud.driver.plan(Fault(verb="release", kind=FaultKind.REFUSED_BEFORE))
+            await ada.cloud.cancel(ada.actor, allocation)
+            await ada.cloud.work()
+            assert await ada.state(allocation) is AllocationState.UNWINDING
+        limit = LIFECYCLE.states[await ada.state(allocation)].limit
+        assert limit is not None
+        ada.cloud.clock.advance_to(ada.cloud.clock.now() + limit[0])  # nobody was there
+
+        ada.cloud.driver.plan(Fault(verb="release", kind=FaultKind.REFUSED_BEFORE))
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        assert await ada.state(allocation) is AllocationState.RELEASE_FAILED
+        assert await ada.slots() >= {SlotState.CLEANUP_BLOCKED}, "and people see to it"
 
 
 class TestEndings:

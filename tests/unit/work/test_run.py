@@ -86,6 +86,7 @@ class Site:
     opened: int = 0
     ends: list[TaskStatus] = field(default_factory=list)
     saga: Saga = SAGA
+    late: bool = False
 
     async def lock(self, unit: MemoryUnit, task: Task) -> None: ...
 
@@ -121,6 +122,9 @@ class Site:
 
     async def held_back(self, unit: MemoryUnit, task: Task, step: str) -> str:
         return ""
+
+    async def is_late(self, unit: MemoryUnit, task: Task) -> bool:
+        return self.late
 
     async def finished(self, unit: MemoryUnit, task: Task, finish: Finish) -> None:
         self.ends.append(finish.status)
@@ -356,6 +360,17 @@ class TestRunTask:
 
         assert (await world.task()).status is TaskStatus.SUCCEEDED
         assert world.site.opened == 1
+
+    @pytest.mark.parametrize("works", [0, 2])
+    async def test_tries_nothing_again_once_its_time_is_over(self, works: int) -> None:
+        world = World(["fine"] * works + ["fails", "fails"])
+        world.site.late = True
+        await world.queue()
+
+        task = await world.settle()
+
+        assert task.status is TaskStatus.FAILED
+        assert all(step.attempt <= 1 for step in task.steps)
 
     async def test_does_not_run_what_another_worker_holds(self) -> None:
         world = World(["killed_before"])
