@@ -24,9 +24,10 @@ from playwright.async_api import Browser
 from embedded_servers import free_port, running
 from gpucloud_adapters.embedded.postgres import LOGIN, EmbeddedPostgres
 from gpucloud_adapters.embedded.valkey import EmbeddedValkey
-from world.browser import chromium, chromium_version
+from world.browser import Visitor, chromium, chromium_version
 from world.page_server import PageServer, page_server
 from world.running_cloud import RunningCloud, running_cloud
+from world.screens import signed_in
 
 T = TypeVar("T")
 
@@ -191,3 +192,11 @@ async def server() -> AsyncIterator[PageServer]:
     """The web application over a cloud in memory: one a test, as sign-ins are limited."""
     async with page_server() as served:
         yield served
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ada(browser: Browser, server: PageServer) -> AsyncIterator[Visitor]:
+    """The one whose cloud it is, signed in at a window of her own."""
+    async with Visitor.arrive(browser, server.url) as visitor:
+        await signed_in(visitor)
+        yield visitor

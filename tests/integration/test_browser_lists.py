@@ -28,29 +28,25 @@ async def live(page: Page) -> None:
 
 class TestLiveRows:
     async def test_wait_with_what_is_new_and_move_nothing(
-        self, browser: Browser, server: PageServer
+        self, ada: Visitor, server: PageServer
     ) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads")
-            await live(page)
-            first = page.locator("#list tbody tr").first
-            before = await first.get_attribute("data-row")
-            where = await first.bounding_box()
-            await server.launch("came-later")
+        page = ada.page
+        await ada.go("/workloads")
+        await live(page)
+        first = page.locator("#list tbody tr").first
+        before = await first.get_attribute("data-row")
+        where = await first.bounding_box()
+        await server.launch("came-later")
 
-            await expect(page.get_by_role("button", name="1 new · Show")).to_be_visible(
-                timeout=SOON
-            )
-            assert await first.get_attribute("data-row") == before
-            again = await first.bounding_box()
-            assert where is not None
-            assert again is not None
-            assert again["y"] - where["y"] < 50
-            await page.get_by_role("button", name="1 new · Show").click()
-            await expect(page.locator("#list tbody tr").first).to_contain_text("came-later")
-            assert visitor.complaints == []
+        await expect(page.get_by_role("button", name="1 new · Show")).to_be_visible(timeout=SOON)
+        assert await first.get_attribute("data-row") == before
+        again = await first.bounding_box()
+        assert where is not None
+        assert again is not None
+        assert again["y"] - where["y"] < 50
+        await page.get_by_role("button", name="1 new · Show").click()
+        await expect(page.locator("#list tbody tr").first).to_contain_text("came-later")
+        assert ada.complaints == []
 
     async def test_show_a_change_made_in_another_browser(
         self, browser: Browser, server: PageServer
@@ -75,156 +71,134 @@ class TestLiveRows:
             await gone.get_by_role("link", name="View").click()
             await expect(reader.page.locator("#list")).to_contain_text("released-elsewhere")
 
-    async def test_keep_the_selection_and_the_focus(
-        self, browser: Browser, server: PageServer
-    ) -> None:
+    async def test_keep_the_selection_and_the_focus(self, ada: Visitor, server: PageServer) -> None:
         await server.run("kept-selected")
         other = await server.run("moves-about")
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads?view=active")
-            await live(page)
-            box = page.get_by_label("Select kept-selected")
-            await box.check()
-            await box.focus()
-            await server.release(other)
+        page = ada.page
+        await ada.go("/workloads?view=active")
+        await live(page)
+        box = page.get_by_label("Select kept-selected")
+        await box.check()
+        await box.focus()
+        await server.release(other)
 
-            await expect(page.locator("tr.gone", has_text="moves-about")).to_be_visible()
-            await expect(page.locator("[data-selected]")).to_have_text("1 selected")
-            await expect(box).to_be_checked()
-            await expect(box).to_be_focused()
+        await expect(page.locator("tr.gone", has_text="moves-about")).to_be_visible()
+        await expect(page.locator("[data-selected]")).to_have_text("1 selected")
+        await expect(box).to_be_checked()
+        await expect(box).to_be_focused()
 
 
 class TestBulk:
     async def test_answers_for_each_row_in_the_dialog(
-        self, browser: Browser, server: PageServer
+        self, ada: Visitor, server: PageServer
     ) -> None:
         for name in ("bulk-a", "bulk-b"):
             await server.run(name)
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads?q=bulk-")
-            await expect(page.locator(".bulk")).to_be_hidden()
-            await page.get_by_label("Select every row shown").check()
-            await page.get_by_role("button", name="Release…").click()
-            dialog = page.locator("dialog[open]")
-            await expect(dialog).to_contain_text("Release 2 workloads?")
-            await expect(dialog.locator("[data-cancel]")).to_be_focused()
-            await dialog.get_by_role("button", name="Release 2 workloads").click()
-            await expect(dialog.get_by_role("heading")).to_have_text("2 released")
-            await dialog.get_by_role("link", name="Done").click()
+        page = ada.page
+        await ada.go("/workloads?q=bulk-")
+        await expect(page.locator(".bulk")).to_be_hidden()
+        await page.get_by_label("Select every row shown").check()
+        await page.get_by_role("button", name="Release…").click()
+        dialog = page.locator("dialog[open]")
+        await expect(dialog).to_contain_text("Release 2 workloads?")
+        await expect(dialog.locator("[data-cancel]")).to_be_focused()
+        await dialog.get_by_role("button", name="Release 2 workloads").click()
+        await expect(dialog.get_by_role("heading")).to_have_text("2 released")
+        await dialog.get_by_role("link", name="Done").click()
 
-            await expect(page.locator("dialog[open]")).to_have_count(0)
-            await expect(page.locator("#list")).to_contain_text("Releasing")
-            assert visitor.complaints == []
+        await expect(page.locator("dialog[open]")).to_have_count(0)
+        await expect(page.locator("#list")).to_contain_text("Releasing")
+        assert ada.complaints == []
 
 
 class TestKeyboard:
-    async def test_walks_rows_selects_and_opens(self, browser: Browser, server: PageServer) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads?sort=name&view=active")
-            await live(page)
-            await page.keyboard.press("j")
-            await page.keyboard.press("x")
-            await expect(page.locator("[data-selected]")).to_have_text("1 selected")
-            await page.keyboard.press("e")
-            await expect(page.locator("details[open] .menu a").first).to_be_focused()
-            await page.keyboard.press("Escape")
-            await page.keyboard.press("k")
-            name = await page.evaluate("document.activeElement.textContent")
-            await page.keyboard.press("Enter")
-            await expect(page.get_by_role("heading", level=1)).to_have_text(name)
-            await page.go_back()
-            assert "sort=name" in page.url
+    async def test_walks_rows_selects_and_opens(self, ada: Visitor) -> None:
+        page = ada.page
+        await ada.go("/workloads?sort=name&view=active")
+        await live(page)
+        await page.keyboard.press("j")
+        await page.keyboard.press("x")
+        await expect(page.locator("[data-selected]")).to_have_text("1 selected")
+        await page.keyboard.press("e")
+        await expect(page.locator("details[open] .menu a").first).to_be_focused()
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("k")
+        name = await page.evaluate("document.activeElement.textContent")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        await page.go_back()
+        assert "sort=name" in page.url
 
     async def test_single_letters_are_inert_where_one_types_and_when_turned_off(
-        self, browser: Browser, server: PageServer
+        self, ada: Visitor
     ) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads")
-            await page.get_by_role("searchbox").fill("")
-            await page.keyboard.type("njx?")
-            await expect(page.get_by_role("searchbox")).to_have_value("njx?")
-            await page.get_by_role("searchbox").blur()
-            await page.keyboard.press("?")
-            await page.get_by_role("button", name="Turn shortcuts off").click()
-            await page.keyboard.press("Escape")
-            await page.keyboard.press("n")
-            await page.keyboard.press("g")
-            await page.keyboard.press("b")
-            await expect(page.get_by_role("heading", level=1, name="Workloads")).to_be_visible()
+        page = ada.page
+        await ada.go("/workloads")
+        await page.get_by_role("searchbox").fill("")
+        await page.keyboard.type("njx?")
+        await expect(page.get_by_role("searchbox")).to_have_value("njx?")
+        await page.get_by_role("searchbox").blur()
+        await page.keyboard.press("?")
+        await page.get_by_role("button", name="Turn shortcuts off").click()
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("n")
+        await page.keyboard.press("g")
+        await page.keyboard.press("b")
+        await expect(page.get_by_role("heading", level=1, name="Workloads")).to_be_visible()
 
     async def test_runs_an_act_from_the_palette_after_its_question(
-        self, browser: Browser, server: PageServer
+        self, ada: Visitor, server: PageServer
     ) -> None:
         await server.run("from-the-palette")
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await live(page)
-            await page.keyboard.press("Control+k")
-            await page.keyboard.type("release from-the")
-            await expect(page.get_by_role("option").first).to_contain_text(
-                "Release from-the-palette…"
-            )
-            await page.keyboard.press("Enter")
-            dialog = page.locator("dialog[open]")
-            await expect(dialog).to_contain_text("Release from-the-palette?")
-            await page.keyboard.press("Escape")
-            await expect(dialog).to_have_count(0)
-            assert visitor.complaints == []
+        page = ada.page
+        await live(page)
+        await page.keyboard.press("Control+k")
+        await page.keyboard.type("release from-the")
+        await expect(page.get_by_role("option").first).to_contain_text("Release from-the-palette…")
+        await page.keyboard.press("Enter")
+        dialog = page.locator("dialog[open]")
+        await expect(dialog).to_contain_text("Release from-the-palette?")
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_have_count(0)
+        assert ada.complaints == []
 
 
 class TestTrouble:
-    async def test_shows_bars_then_says_what_failed_and_retries(
-        self, browser: Browser, server: PageServer
-    ) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads")
-            await live(page)
-            held: list[Route] = []
+    async def test_shows_bars_then_says_what_failed_and_retries(self, ada: Visitor) -> None:
+        page = ada.page
+        await ada.go("/workloads")
+        await live(page)
+        held: list[Route] = []
 
-            async def hold(route: Route) -> None:
-                held.append(route)
+        async def hold(route: Route) -> None:
+            held.append(route)
 
-            await page.route("**/workloads?*", hold)
-            await page.get_by_role("searchbox").fill("llama")
-            await expect(page.locator(".skel-row").first).to_be_visible()
-            await held[0].abort()
-            await expect(page.locator(".list-trouble")).to_contain_text("No answer")
-            await expect(page.locator("#list tbody tr[data-row]").first).to_be_visible()
-            await page.unroute("**/workloads?*")
-            await page.get_by_role("button", name="Retry").click()
+        await page.route("**/workloads?*", hold)
+        await page.get_by_role("searchbox").fill("llama")
+        await expect(page.locator(".skel-row").first).to_be_visible()
+        await held[0].abort()
+        await expect(page.locator(".list-trouble")).to_contain_text("No answer")
+        await expect(page.locator("#list tbody tr[data-row]").first).to_be_visible()
+        await page.unroute("**/workloads?*")
+        await page.get_by_role("button", name="Retry").click()
 
-            await expect(page.locator("#list tbody tr")).to_have_count(1)
-            await expect(page.locator(".list-trouble")).to_have_count(0)
+        await expect(page.locator("#list tbody tr")).to_have_count(1)
+        await expect(page.locator(".list-trouble")).to_have_count(0)
 
-    async def test_counts_down_when_asked_too_often_and_asks_once_more(
-        self, browser: Browser, server: PageServer
-    ) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads")
-            asked: list[str] = []
+    async def test_counts_down_when_asked_too_often_and_asks_once_more(self, ada: Visitor) -> None:
+        page = ada.page
+        await ada.go("/workloads")
+        asked: list[str] = []
 
-            async def refuse(route: Route) -> None:
-                asked.append(route.request.url)
-                await route.fulfill(status=429, headers={"retry-after": "1"}, body="no")
+        async def refuse(route: Route) -> None:
+            asked.append(route.request.url)
+            await route.fulfill(status=429, headers={"retry-after": "1"}, body="no")
 
-            await page.route("**/workloads?q=*", refuse)
-            await page.get_by_role("searchbox").fill("llama")
-            await expect(page.locator(".list-trouble")).to_contain_text("Asking again in")
-            await expect(page.locator(".list-trouble")).to_contain_text("Try again in 0 s.")
-            assert len(asked) == 2
+        await page.route("**/workloads?q=*", refuse)
+        await page.get_by_role("searchbox").fill("llama")
+        await expect(page.locator(".list-trouble")).to_contain_text("Asking again in")
+        await expect(page.locator(".list-trouble")).to_contain_text("Try again in 0 s.")
+        assert len(asked) == 2
 
 
 class TestReflow:

@@ -85,117 +85,101 @@ class TestSmallScreens:
 
 
 class TestKeyboard:
-    async def test_goes_anywhere_without_a_mouse(
-        self, browser: Browser, server: PageServer
-    ) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await expect(
-                page.get_by_role("button", name="Search or run a command").first
-            ).to_be_visible()
-            await page.keyboard.press("Control+k")
-            await expect(page.locator("dialog[open] input")).to_be_focused()
-            await page.keyboard.type("catal")
-            await page.keyboard.press("Enter")
-            await expect(page.get_by_role("heading", level=1, name="Catalog")).to_be_visible()
-            await expect(page.get_by_role("button", name="Pause")).to_be_visible()  # scripts run
+    async def test_goes_anywhere_without_a_mouse(self, ada: Visitor) -> None:
+        page = ada.page
+        await expect(
+            page.get_by_role("button", name="Search or run a command").first
+        ).to_be_visible()
+        await page.keyboard.press("Control+k")
+        await expect(page.locator("dialog[open] input")).to_be_focused()
+        await page.keyboard.type("catal")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", level=1, name="Catalog")).to_be_visible()
+        await expect(page.get_by_role("button", name="Pause")).to_be_visible()  # scripts run
 
-            await page.keyboard.press("g")
-            await page.keyboard.press("w")
-            await expect(page.get_by_role("heading", level=1, name="Workloads")).to_be_visible()
-            await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
+        await page.keyboard.press("g")
+        await page.keyboard.press("w")
+        await expect(page.get_by_role("heading", level=1, name="Workloads")).to_be_visible()
+        await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
 
-            await page.keyboard.press("/")
-            await expect(page.get_by_role("searchbox")).to_be_focused()
-            await page.keyboard.type("llama")
-            await expect(page.locator("#list tbody tr")).to_have_count(1)
-            assert "q=llama" in page.url
-            assert visitor.complaints == []
+        await page.keyboard.press("/")
+        await expect(page.get_by_role("searchbox")).to_be_focused()
+        await page.keyboard.type("llama")
+        await expect(page.locator("#list tbody tr")).to_have_count(1)
+        assert "q=llama" in page.url
+        assert ada.complaints == []
 
     async def test_gives_the_focus_back_after_a_dialog(
-        self, browser: Browser, server: PageServer
+        self, ada: Visitor, server: PageServer
     ) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go(f"/workloads/{server.active}")
-            release = page.get_by_role("link", name="Release…")
-            await release.focus()
-            await page.keyboard.press("Enter")
-            await expect(page.locator("dialog[open] [data-cancel]")).to_be_focused()
-            await page.keyboard.press("Escape")
+        page = ada.page
+        await ada.go(f"/workloads/{server.active}")
+        release = page.get_by_role("link", name="Release…")
+        await release.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("dialog[open] [data-cancel]")).to_be_focused()
+        await page.keyboard.press("Escape")
 
-            await expect(page.locator("dialog[open]")).to_have_count(0)
-            await expect(release).to_be_focused()
+        await expect(page.locator("dialog[open]")).to_have_count(0)
+        await expect(release).to_be_focused()
 
-    async def test_leaves_the_terminal(self, browser: Browser, server: PageServer) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go(f"/workloads/{server.active}")
-            await page.keyboard.press("t")
-            screen = page.locator("dialog#terminal .xterm-rows")
-            await expect(screen).to_contain_text("$")
-            await page.keyboard.type("nvidia-smi -L\n")
-            await expect(screen).to_contain_text("GPU 3")
-            await page.keyboard.press("Control+Shift+F6")
-            await expect(page.get_by_role("button", name="Close terminal")).to_be_focused()
-            await page.keyboard.press("Enter")
+    async def test_leaves_the_terminal(self, ada: Visitor, server: PageServer) -> None:
+        page = ada.page
+        await ada.go(f"/workloads/{server.active}")
+        await page.keyboard.press("t")
+        screen = page.locator("dialog#terminal .xterm-rows")
+        await expect(screen).to_contain_text("$")
+        await page.keyboard.type("nvidia-smi -L\n")
+        await expect(screen).to_contain_text("GPU 3")
+        await page.keyboard.press("Control+Shift+F6")
+        await expect(page.get_by_role("button", name="Close terminal")).to_be_focused()
+        await page.keyboard.press("Enter")
 
-            await expect(page.locator("dialog#terminal")).to_be_hidden()
-            assert visitor.complaints == []
+        await expect(page.locator("dialog#terminal")).to_be_hidden()
+        assert ada.complaints == []
 
 
 class TestLiveUpdates:
     async def test_show_a_change_made_elsewhere_without_moving_what_is_read(
-        self, browser: Browser, server: PageServer
+        self, ada: Visitor, server: PageServer
     ) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads")
-            await page.get_by_role("searchbox").fill("s")
+        page = ada.page
+        await ada.go("/workloads")
+        await page.get_by_role("searchbox").fill("s")
+        await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
+        await server.launch("made-elsewhere-s")
+
+        await expect(page.get_by_text("made-elsewhere-s")).to_be_visible(timeout=4000)
+        await expect(page.get_by_role("searchbox")).to_be_focused()
+        await expect(page.get_by_role("searchbox")).to_have_value("s")
+
+    async def test_say_so_when_the_server_is_lost_and_recover(self, ada: Visitor) -> None:
+        page = ada.page
+        await ada.go("/workloads")
+        await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
+        await page.context.set_offline(offline=True)
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await expect(page.get_by_text("Reconnecting…")).to_be_visible(timeout=30_000)
+        await page.context.set_offline(offline=False)
+
+        await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible(
+            timeout=30_000
+        )
+
+    async def test_take_one_stream_for_ten_tabs(self, ada: Visitor, server: PageServer) -> None:
+        context = ada.page.context
+        streams: list[str] = []
+        context.on(
+            "request",
+            lambda request: streams.append(request.url) if "/live" in request.url else None,
+        )
+        pages = [await context.new_page() for _ in range(9)]
+        for page in pages:
+            await page.goto(f"{server.url}/workloads")
             await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
-            await server.launch("made-elsewhere-s")
+        await asyncio.sleep(0.5)
 
-            await expect(page.get_by_text("made-elsewhere-s")).to_be_visible(timeout=4000)
-            await expect(page.get_by_role("searchbox")).to_be_focused()
-            await expect(page.get_by_role("searchbox")).to_have_value("s")
-
-    async def test_say_so_when_the_server_is_lost_and_recover(
-        self, browser: Browser, server: PageServer
-    ) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            page = visitor.page
-            await visitor.go("/workloads")
-            await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
-            await page.context.set_offline(offline=True)
-            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-            await expect(page.get_by_text("Reconnecting…")).to_be_visible(timeout=30_000)
-            await page.context.set_offline(offline=False)
-
-            await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible(
-                timeout=30_000
-            )
-
-    async def test_take_one_stream_for_ten_tabs(self, browser: Browser, server: PageServer) -> None:
-        async with Visitor.arrive(browser, server.url) as visitor:
-            await signed_in(visitor)
-            context = visitor.page.context
-            streams: list[str] = []
-            context.on(
-                "request",
-                lambda request: streams.append(request.url) if "/live" in request.url else None,
-            )
-            pages = [await context.new_page() for _ in range(9)]
-            for page in pages:
-                await page.goto(f"{server.url}/workloads")
-                await expect(page.locator("[data-live-note][data-state=live]")).to_be_visible()
-            await asyncio.sleep(0.5)
-
-            assert len(streams) <= 1
+        assert len(streams) <= 1
 
 
 class TestWithoutJavaScript:
