@@ -33,8 +33,9 @@ from gpucloud_core.billing import burn, due, goodwill, payments, webhooks
 from gpucloud_core.billing import queries as billing_queries
 from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
-from gpucloud_core.catalog import manage
-from gpucloud_core.fleet import add, distrust, look, operate, overview, slots
+from gpucloud_core.catalog import images, manage
+from gpucloud_core.catalog import queries as sold_queries
+from gpucloud_core.fleet import add, distrust, look, operate, overview, slots, sold
 from gpucloud_core.fleet import queries as nodes
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
@@ -110,13 +111,16 @@ USE_CASES: Final = (
     rediscover.AcceptFindings,
     change_mode.ChangeNodeMode,
     goodwill.GiveGoodwill,
-    manage.ListAllSkus,
+    sold_queries.ListAllSkus,
+    sold_queries.ListAllImages,
     manage.AddSku,
     manage.ChangeSku,
     manage.SetPrice,
-    manage.ListAllImages,
-    manage.AddImage,
-    manage.OfferImage,
+    manage.WithdrawPrice,
+    images.AddImage,
+    images.ChangeImage,
+    sold.ReadSoldSku,
+    sold.ReadImageInUse,
     join.JoinWaitlist,
     join.LeaveWaitlist,
     serve.ServeWaitlist,

@@ -45,9 +45,15 @@ async def _add_image(_: World) -> Call:
     return Call("/admin/os-images", IMAGE)
 
 
-async def _offer_image(world: World) -> Call:
+async def _change_image(world: World) -> Call:
     images = (await world.client.get("/api/v1/os-images")).json()["items"]
-    return Call(f"/admin/os-images/{images[0]['id']}", {"active": False})
+    return Call(f"/admin/os-images/{images[0]['id']}", {"active": False, "name": "Ubuntu"})
+
+
+async def _withdraw_price(world: World) -> Call:
+    price = {"price_micros_per_gpu_hour": 1_990_000, "starts_at": "2031-01-01T00:00:00Z"}
+    await world.client.post("/api/v1/admin/skus/h200-sxm/prices", json=price)
+    return Call("/admin/skus/h200-sxm/prices/2031-01-01T00:00:00Z")
 
 
 EXAMPLES: Final[Mapping[str, Example]] = {
@@ -55,5 +61,6 @@ EXAMPLES: Final[Mapping[str, Example]] = {
     "changeSku": _change_sku,
     "setPrice": _set_price,
     "addImage": _add_image,
-    "offerImage": _offer_image,
+    "changeImage": _change_image,
+    "withdrawPrice": _withdraw_price,
 }

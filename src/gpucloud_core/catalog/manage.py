@@ -1,12 +1,11 @@
-"""What operators do with the catalog: SKUs, their prices over time, and the images they run.
+"""What operators do with the catalog: SKUs and their prices over time.
 
 A price never changes once it has begun: a new one begins later, and what runs keeps the rate it
-was launched at. A SKU or an image is never deleted, as allocations of the past name it; it is
-taken off sale.
+was launched at. A SKU is never deleted, as allocations of the past name it; it is taken off sale.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Final
@@ -14,35 +13,23 @@ from typing import Final
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
-from gpucloud_core.catalog.model import OsImage, Price, Runtime, Shape, Sku
+from gpucloud_core.catalog.model import NAME_MAX, SUMMARY_MAX, Price, Runtime, Shape, Sku
 from gpucloud_core.catalog.ports import CatalogUnit
-from gpucloud_core.kernel.errors import AlreadyExists, FieldError, NotFound, ValidationFailed
-from gpucloud_core.kernel.ids import Ids, ImageId, SkuId
+from gpucloud_core.kernel.errors import (
+    AlreadyExists,
+    Conflict,
+    FieldError,
+    NotFound,
+    ValidationFailed,
+)
+from gpucloud_core.kernel.ids import ImageId, SkuId
 from gpucloud_core.kernel.time import rfc3339
 from gpucloud_core.kernel.unit import Json, Scope, Transactions
 
 GPUS_MAX: Final = 64
 PRICE_MAX_MICROS: Final = 1_000_000_000
-_NAME_MAX: Final = 120
 _SKU: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
-_USERNAME: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
-_SOURCES: Final[Mapping[Runtime, tuple[re.Pattern[str], str]]] = {
-    Runtime.CONTAINER: (
-        re.compile(r"[a-z0-9][a-z0-9.:/_-]{0,200}@sha256:[0-9a-f]{64}"),
-        "Use an OCI image by its digest, such as registry.example/cuda@sha256:… .",
-    ),
-    Runtime.VM: (
-        re.compile(r"https://[^\s#]{1,300}\.qcow2#sha256=[0-9a-f]{64}"),
-        "Use the address of a qcow2 file with its hash: https://….qcow2#sha256=… .",
-    ),
-    Runtime.BARE_METAL: (
-        re.compile(r"[a-z]{3,20}"),
-        "Use the name of a MAAS series, such as noble.",
-    ),
-}
-"""What names an image's content in each runtime, so that it can never be another one."""
-
 _SHAPES: Final = {
     Runtime.CONTAINER: Shape.GPU_SLICE,
     Runtime.VM: Shape.GPU_SLICE,
@@ -79,32 +66,6 @@ class SkuChanges:
     image_ids: tuple[str, ...] | None = None
     summary: str | None = None
     active: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PricedSku:
-    """A SKU with every price it ever had, oldest first."""
-
-    sku: Sku
-    prices: tuple[Price, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListAllSkus:
-    """Every SKU, on sale or not, with its prices."""
-
-    transactions: Transactions[CatalogUnit]
-
-    async def __call__(self, *, actor: Actor) -> tuple[PricedSku, ...]:
-        require(actor, Action.CATALOG_MANAGE)
-        async with self.transactions.begin(Scope.platform()) as unit:
-            skus = await unit.skus.find()
-            prices = await unit.prices.find()
-        ordered = sorted(prices, key=lambda price: price.starts_at)
-        return tuple(
-            PricedSku(sku=sku, prices=tuple(p for p in ordered if p.sku_id == sku.id))
-            for sku in skus
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,92 +174,34 @@ class SetPrice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageAsked:
-    """An image; ``digest`` names its content, in the form its runtime wants."""
-
-    name: str
-    version: str
-    runtime: Runtime
-    username: str
-    digest: str
-    summary: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListAllImages:
-    """Every image, offered or not."""
+class WithdrawPrice:
+    """Take back a price that has not begun; the one before it goes on."""
 
     transactions: Transactions[CatalogUnit]
 
-    async def __call__(self, *, actor: Actor) -> tuple[OsImage, ...]:
-        require(actor, Action.CATALOG_MANAGE)
-        async with self.transactions.begin(Scope.platform()) as unit:
-            return await unit.os_images.find()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddImage:
-    """Make an image known; SKUs offer it by naming it."""
-
-    transactions: Transactions[CatalogUnit]
-    ids: Ids
-
-    async def __call__(self, *, actor: Actor, asked: ImageAsked) -> OsImage:
-        """Add it.
+    async def __call__(self, *, actor: Actor, sku_id: SkuId, starts_at: datetime) -> Price:
+        """Take it back and return what it was.
 
         Raises:
             Forbidden: the actor is no administrator of the platform.
-            ValidationFailed: single fields make no sense for its runtime.
+            NotFound: no price of this SKU begins at that instant.
+            Conflict: it has begun: what was charged is not changed.
         """
         require(actor, Action.CATALOG_MANAGE)
-        if faults := list(image_faults(asked)):
-            raise ValidationFailed("The image needs another look.", fields=faults)
         async with self.transactions.begin(Scope.platform()) as unit:
-            made = OsImage(
-                id=ImageId(self.ids.new("img")),
-                name=asked.name.strip(),
-                version=asked.version.strip(),
-                runtime=asked.runtime,
-                username=asked.username,
-                summary=asked.summary,
-                digest=asked.digest,
-                created_at=await unit.now(),
-            )
-            await unit.os_images.add(made)
+            await unit.skus.lock(sku_id)
+            found = await unit.prices.find(sku_id=sku_id, starts_at=starts_at)
+            if not found:
+                raise NotFound("No price of this SKU begins at this instant.")
+            (price,) = found
+            if price.starts_at <= await unit.now():
+                raise Conflict("This price has begun. Set another one; what was charged stays.")
+            await unit.prices.delete(price.id)
+            told: dict[str, Json] = {"micros_per_gpu_hour": [price.micros_per_gpu_hour, None]}
             await unit.audit(
-                fact_by(
-                    actor,
-                    action="image.add",
-                    target=made.id,
-                    changes={"digest": [None, made.digest]},
-                )
+                fact_by(actor, action="sku.withdraw_price", target=sku_id, changes=told)
             )
-        return made
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferImage:
-    """Offer an image, or offer it no longer; what runs it goes on."""
-
-    transactions: Transactions[CatalogUnit]
-
-    async def __call__(self, *, actor: Actor, image_id: ImageId, active: bool) -> OsImage:
-        """Change it.
-
-        Raises:
-            Forbidden: the actor is no administrator of the platform.
-            NotFound: there is no such image.
-        """
-        require(actor, Action.CATALOG_MANAGE)
-        async with self.transactions.begin(Scope.platform()) as unit:
-            known = await unit.os_images.lock(image_id)
-            if known is None:
-                raise NotFound("There is no image with this id.")
-            changed = replace(known, active=active)
-            await unit.os_images.put(changed)
-            told: dict[str, Json] = {"active": [known.active, active]}
-            await unit.audit(fact_by(actor, action="image.offer", target=image_id, changes=told))
-        return changed
+        return price
 
 
 async def _check(unit: CatalogUnit, sku: Sku) -> None:
@@ -319,30 +222,20 @@ def sku_faults(sku: Sku) -> Iterator[FieldError]:
         detail = "Use lower-case letters, digits and hyphens, such as h200-sxm."
         yield FieldError("/id", "invalid", detail)
     for name in ("display_name", "vendor", "gpu_model", "region"):
-        if not 0 < len(getattr(sku, name).strip()) <= _NAME_MAX:
-            yield FieldError(f"/{name}", "length", f"Use 1 to {_NAME_MAX} characters.")
+        if not 0 < len(getattr(sku, name).strip()) <= NAME_MAX:
+            yield FieldError(f"/{name}", "length", f"Use 1 to {NAME_MAX} characters.")
     counts = sku.allowed_gpu_counts
     if not counts or len(set(counts)) < len(counts) or not set(counts) <= _COUNTS:
         detail = f"Give each size once, from 1 to {GPUS_MAX} GPUs."
         yield FieldError("/allowed_gpu_counts", "invalid", detail)
+    if len(sku.summary) > SUMMARY_MAX:
+        yield FieldError("/summary", "length", f"Use up to {SUMMARY_MAX} characters.")
     for name in ("gpu_memory_mib", "vcpus_per_gpu", "memory_mib_per_gpu"):
         if getattr(sku, name) < 1:
             yield FieldError(f"/{name}", "too_small", "Give at least 1.")
 
 
 _COUNTS: Final = frozenset(range(1, GPUS_MAX + 1))
-
-
-def image_faults(asked: ImageAsked) -> Iterator[FieldError]:
-    """Return everything wrong with single fields of an image."""
-    for name in ("name", "version"):
-        if not 0 < len(getattr(asked, name).strip()) <= _NAME_MAX:
-            yield FieldError(f"/{name}", "length", f"Use 1 to {_NAME_MAX} characters.")
-    if not _USERNAME.fullmatch(asked.username):
-        yield FieldError("/username", "invalid", "Use an account's name, such as ubuntu.")
-    pattern, detail = _SOURCES[asked.runtime]
-    if not pattern.fullmatch(asked.digest):
-        yield FieldError("/digest", "invalid", detail)
 
 
 def _price_faults(

@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from gpucloud_core.kernel.ids import ImageId, SkuId
+
+NAME_MAX: Final = 120
+SUMMARY_MAX: Final = 400
 
 
 class Shape(StrEnum):

@@ -1,30 +1,31 @@
-"""Operators on the catalog: SKUs, their prices over time, and the images they run."""
+"""Operators on the catalog: SKUs and their prices over time."""
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from dishka.integrations.litestar import FromDishka
-from litestar import Controller, get, patch, post
+from litestar import Controller, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from gpucloud_core.access.model import Actor
 from gpucloud_core.catalog.manage import (
-    AddImage,
     AddSku,
     ChangeSku,
-    ImageAsked,
-    ListAllImages,
-    ListAllSkus,
-    OfferImage,
-    PricedSku,
     SetPrice,
     SkuAsked,
     SkuChanges,
+    WithdrawPrice,
 )
-from gpucloud_core.catalog.model import OsImage, Price, Runtime, Sku
-from gpucloud_core.kernel.ids import ImageId, SkuId, parse_id
-from gpucloud_web.api.lists import Listing
+from gpucloud_core.catalog.model import Price, Runtime, Sku
+from gpucloud_core.catalog.queries import ListAllSkus, PricedSku
+from gpucloud_core.fleet.sold import ReadSoldSku, RunningAt, SoldSku
+from gpucloud_core.kernel.errors import NotFound
+from gpucloud_core.kernel.ids import SkuId
+from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
+
+Search = Annotated[str, QueryParameter(description="Text in the id, the name or the GPU model.")]
 
 
 class SkuBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -137,53 +138,42 @@ class SkuSeen(msgspec.Struct, kw_only=True):
         return cls.of(row.sku, row.prices)
 
 
-class ImageToAdd(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """An image; ``digest`` names its content, so that it can never be another one.
+class RunningBody(msgspec.Struct):
+    """What runs at one price, which it keeps for as long as it runs."""
 
-    For containers an OCI reference by digest, for virtual machines a qcow2 address with its
-    SHA-256, for bare metal the name of a MAAS series.
-    """
-
-    name: str
-    version: str
-    runtime: Runtime
-    username: str
-    digest: str
-    summary: str = ""
-
-    def asked(self) -> ImageAsked:
-        return ImageAsked(**msgspec.structs.asdict(self))
-
-
-class ImageOffer(msgspec.Struct, forbid_unknown_fields=True):
-    """Whether it is offered from now on."""
-
-    active: bool
-
-
-class ImageSeen(msgspec.Struct, kw_only=True):
-    id: str
-    name: str
-    version: str
-    runtime: str
-    username: str
-    digest: str
-    summary: str
-    active: bool
-    created_at: datetime
+    price_micros_per_gpu_hour: int
+    currency: str
+    allocations: int
+    gpus: int
+    since: datetime
 
     @classmethod
-    def of(cls, image: OsImage) -> "ImageSeen":
+    def of(cls, one: RunningAt) -> "RunningBody":
+        return cls(one.micros_per_gpu_hour, one.currency, one.allocations, one.gpus, one.since)
+
+
+class SoldSkuBody(SkuSeen, kw_only=True):
+    """A SKU with what stands on it; ``available`` has launches that would succeed, by size."""
+
+    running: list[RunningBody]
+    pool: str
+    nodes: int
+    gpus: int
+    free_gpus: int
+    available: dict[str, int]
+    as_of: datetime
+
+    @classmethod
+    def seen(cls, sold: SoldSku) -> "SoldSkuBody":
         return cls(
-            id=image.id,
-            name=image.name,
-            version=image.version,
-            runtime=image.runtime,
-            username=image.username,
-            digest=image.digest,
-            summary=image.summary,
-            active=image.active,
-            created_at=image.created_at,
+            **msgspec.structs.asdict(SkuSeen.of(sold.sku, sold.prices)),
+            running=[RunningBody.of(one) for one in sold.running],
+            pool=sold.pool.name,
+            nodes=sold.pool.nodes,
+            gpus=sold.pool.gpus,
+            free_gpus=sold.pool.free_gpus,
+            available={str(count): number for count, number in sold.pool.launches.items()},
+            as_of=sold.as_of,
         )
 
 
@@ -193,10 +183,27 @@ class AdminSkus(Controller):
 
     @get(operation_id="listAllSkus")
     async def index(
-        self, actor: NamedDependency[Actor], list_skus: FromDishka[ListAllSkus]
+        self,
+        actor: NamedDependency[Actor],
+        list_skus: FromDishka[ListAllSkus],
+        search: Search = "",
+        sort: Sort = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
     ) -> Listing[SkuSeen]:
         """List every SKU, on sale or not, with its prices over time."""
-        return Listing([SkuSeen.priced(row) for row in await list_skus(actor=actor)])
+        query = list_query(limit=limit, cursor=cursor, sort=sort or "id", search=search)
+        return listing(await list_skus(actor=actor, query=query), SkuSeen.priced)
+
+    @get("/{sku_id:str}", operation_id="getSku")
+    async def show(
+        self,
+        sku_id: FromPath[str],
+        actor: NamedDependency[Actor],
+        read_sku: FromDishka[ReadSoldSku],
+    ) -> SoldSkuBody:
+        """Read a SKU with what runs on it, at which rates, and what is free."""
+        return SoldSkuBody.seen(await read_sku(actor=actor, sku_id=SkuId(sku_id)))
 
     @post(operation_id="addSku", status_code=201)
     async def add(
@@ -238,36 +245,27 @@ class AdminSkus(Controller):
         )
         return PriceSeen.of(price)
 
-
-class AdminImages(Controller):
-    path = "/admin/os-images"
-    tags = ["admin"]
-
-    @get(operation_id="listAllImages")
-    async def index(
-        self, actor: NamedDependency[Actor], list_images: FromDishka[ListAllImages]
-    ) -> Listing[ImageSeen]:
-        """List every image, offered or not."""
-        return Listing([ImageSeen.of(image) for image in await list_images(actor=actor)])
-
-    @post(operation_id="addImage", status_code=201)
-    async def add(
+    @delete("/{sku_id:str}/prices/{starts_at:str}", operation_id="withdrawPrice", status_code=200)
+    async def withdraw(
         self,
-        data: JSONBody[ImageToAdd],
+        sku_id: FromPath[str],
+        starts_at: FromPath[str],
         actor: NamedDependency[Actor],
-        add_image: FromDishka[AddImage],
-    ) -> ImageSeen:
-        """Make an image known; SKUs offer it by naming it."""
-        return ImageSeen.of(await add_image(actor=actor, asked=data.asked()))
+        withdraw_price: FromDishka[WithdrawPrice],
+    ) -> PriceSeen:
+        """Take back a price that has not begun; it is named by its first instant."""
+        begins = _instant(starts_at)
+        return PriceSeen.of(
+            await withdraw_price(actor=actor, sku_id=SkuId(sku_id), starts_at=begins)
+        )
 
-    @patch("/{image_id:str}", operation_id="offerImage")
-    async def offer(
-        self,
-        image_id: FromPath[str],
-        data: JSONBody[ImageOffer],
-        actor: NamedDependency[Actor],
-        offer_image: FromDishka[OfferImage],
-    ) -> ImageSeen:
-        """Offer an image, or offer it no longer."""
-        found = ImageId(parse_id("img", image_id))
-        return ImageSeen.of(await offer_image(actor=actor, image_id=found, active=data.active))
+
+def _instant(text: str) -> datetime:
+    """Return the instant that ``text`` names; a text that is none names no price."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise NotFound("No price of this SKU begins at this instant.")
+    return instant

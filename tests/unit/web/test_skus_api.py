@@ -61,6 +61,37 @@ class TestSkus:
         assert answer.status_code == 422
         assert [error["field"] for error in answer.json()["errors"]] == ["/starts_at"]
 
+    async def test_take_back_a_price_only_until_it_begins(self, world: World) -> None:
+        begins = rfc3339(world.cloud.clock.now() + timedelta(minutes=10))
+        price = {"price_micros_per_gpu_hour": 2_000_000, "starts_at": begins}
+        await world.client.post(f"{SKUS}/h200-sxm/prices", json=price)
+        (first, _) = (await world.client.get(f"{SKUS}/h200-sxm")).json()["prices"]
+
+        for at, status in ((begins, 200), (begins, 404), (first["starts_at"], 409), ("now", 404)):
+            answer = await world.client.delete(f"{SKUS}/h200-sxm/prices/{at}")
+            assert answer.status_code == status, answer.text
+        assert (await world.client.get(f"{SKUS}/h200-sxm")).json()["prices"] == [first]
+
+    async def test_say_what_runs_on_them_at_which_price(self, world: World) -> None:
+        await world.running()
+        price = {"price_micros_per_gpu_hour": 2_000_000}
+        await world.client.post(f"{SKUS}/h200-sxm/prices", json=price)
+
+        shown = (await world.client.get(f"{SKUS}/h200-sxm")).json()
+
+        (running,) = shown["running"]
+        assert running["price_micros_per_gpu_hour"] == 3_290_000
+        assert (running["allocations"], running["gpus"]) == (1, 1)
+        assert shown["available"] == {"1": 7, "2": 3, "4": 1, "8": 0}
+
+    async def test_come_in_pages(self, world: World) -> None:
+        await world.client.post(SKUS, json=SKU)
+
+        first = (await world.client.get(f"{SKUS}?limit=1")).json()
+        rest = (await world.client.get(f"{SKUS}?limit=1&cursor={first['next_cursor']}")).json()
+
+        assert [row["id"] for row in (*first["items"], *rest["items"])] == ["h200-sxm", "h200-vm"]
+
     async def test_are_taken_off_sale_and_keep_what_runs(self, world: World) -> None:
         held = await world.running()
 
@@ -108,6 +139,15 @@ class TestImages:
         answer = await world.client.post(f"{API}/admin/os-images", json=body)
 
         assert answer.status_code == status, answer.text
+
+    async def test_say_what_would_miss_them(self, world: World) -> None:
+        (image,) = (await world.client.get(f"{API}/os-images")).json()["items"]
+        await world.running()
+
+        shown = (await world.client.get(f"{API}/admin/os-images/{image['id']}")).json()
+
+        assert shown["skus"] == shown["only_image_of"] == ["h200-sxm"]
+        assert shown["allocations"] == 1
 
     async def test_are_offered_no_longer(self, world: World) -> None:
         (image,) = (await world.client.get(f"{API}/os-images")).json()["items"]
