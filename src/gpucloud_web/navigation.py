@@ -247,6 +247,7 @@ GROUPS: Final[tuple[NavGroup, ...]] = (
                 title="SKUs",
                 path="/admin/skus",
                 icon="tag",
+                maturity=_LIVE,
                 audience=Audience.PLATFORM_ADMIN,
                 will_do="What is sold: shapes, sizes, shares and prices over time.",
             ),

@@ -123,6 +123,20 @@ STATUS: Final[Mapping[str, Mapping[str, Look]]] = {
         "stopped": _look("idle", "player-pause", "Stopped"),
         "failed": _look("bad", "circle-x", "Failed"),
     },
+    "sku": {
+        "on_sale": _look("ok", "tag", "On sale"),
+        "unpriced": _look("warn", "alert-triangle", "No price yet", "not sold until it has one"),
+        "off_sale": _look("idle", "archive", "Off sale", "what runs goes on"),
+    },
+    "price": {
+        "planned": _look("busy", "clock", "Planned"),
+        "now": _look("ok", "circle-check", "In force"),
+        "past": _look("idle", "square-rounded-check", "Past"),
+    },
+    "image": {
+        "offered": _look("ok", "disc", "Offered"),
+        "withheld": _look("idle", "archive", "Not offered", "what runs goes on"),
+    },
     "artifact_lifecycle": {
         "published": _look("busy", "package", "Published"),
         "promoted": _look("ok", "rocket", "Promoted"),

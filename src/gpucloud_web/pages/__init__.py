@@ -25,6 +25,7 @@ from gpucloud_web.pages.preferences import (
     choose_theme,
 )
 from gpucloud_web.pages.sign_in import AccountPages, SignInPages
+from gpucloud_web.pages.skus import PricePages, SkuPages
 from gpucloud_web.pages.ssh_keys import KeyPages
 from gpucloud_web.pages.tasks import TaskPages
 from gpucloud_web.pages.timers import TimerPages
@@ -51,6 +52,8 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     AnyAllocationPages,
     NodePages,
     NodeActPages,
+    SkuPages,
+    PricePages,
     WaitlistPages,
     AttentionPages,
     ComingPages,

@@ -15,6 +15,7 @@ from gpucloud_web.navigation import PAGES, Maturity
 from gpucloud_web.pages.admin import FORCES
 from gpucloud_web.pages.node_words import BY_PATH as NODE_ACTS
 from gpucloud_web.pages.nodes import SAGAS
+from gpucloud_web.pages.skus import SALES
 from gpucloud_web.pages.workload_acts import ACTS
 
 FILE: Final = Path(__file__).resolve().parents[3] / "docs" / "ux" / "inventory.toml"
@@ -61,6 +62,7 @@ class TestInventory:
             *("/find", "/inbox/read", "/inbox/{}/read"),
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),
+            *(f"/admin/skus/{{}}/{act}" for act in ("price/withdraw", *SALES)),
             *(f"/infra/allocations/{{}}/{act}" for act in ("receipt", *ACTS)),
             *(
                 f"/admin/nodes/{{}}/{act}"
