@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -161,6 +162,17 @@ class TestEveryModule:
         silent = [module for module, tree in modules() if not ast.get_docstring(tree)]
 
         assert silent == []
+
+
+class TestTheLadder:
+    def test_stands_in_the_docs_as_it_is_held(self) -> None:
+        contracts = ConfigParser()
+        contracts.read(REPOSITORY / ".importlinter")
+        held = contracts["importlinter:contract:concepts"]["layers"].split("\n")
+        drawn = (REPOSITORY / "docs/architecture.md").read_text().partition("gpucloud_core:")[2]
+        rungs = re.findall(r"│ ([a-z |]+?) *│", drawn.partition("└")[0])
+
+        assert rungs == [layer for layer in held if layer]
 
 
 class TestThePackage:
