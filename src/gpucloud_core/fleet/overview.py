@@ -1,6 +1,7 @@
 """The fleet in a few figures, and every tenant's allocations, for the platform's own people."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,10 +13,11 @@ from gpucloud_core.allocations.lifecycle import PublicStatus, public_status
 from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.kernel.ids import AllocationId, NodeId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.unit import Scope, Transactions
-from gpucloud_core.nodes.model import NodeStatus
+from gpucloud_core.nodes.model import Node, NodeStatus
+from gpucloud_core.placement.model import NodeCapacity
 
 _RUNNING: Final = (
     AllocationState.ACTIVE,
@@ -23,6 +25,27 @@ _RUNNING: Final = (
     AllocationState.DEGRADED,
 )
 _IN_FLEET: Final = frozenset(NodeStatus) - {NodeStatus.RETIRED, NodeStatus.DELETED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """All GPUs of one model.
+
+    Attributes:
+        gpus_off_sale: neither held nor for sale: unapproved, withheld, or on a node off sale.
+        most_free: the most that are free on one node, so the largest slice that might still fit.
+    """
+
+    model: str
+    nodes: int
+    gpus_total: int
+    gpus_held: int
+    gpus_free: int
+    most_free: int
+
+    @property
+    def gpus_off_sale(self) -> int:
+        return self.gpus_total - self.gpus_held - self.gpus_free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +59,7 @@ class Overview:
         nodes_free: in service, sold from, and held by nobody.
         nodes_out: kept off sale: draining, offline, quarantined, or not reachable.
         allocations_active: running now; ``allocations_moving`` are on their way up or down.
+        hardware: by model of GPU, most GPUs first.
     """
 
     gpus_total: int
@@ -48,7 +72,35 @@ class Overview:
     allocations_moving: int
     allocations_stuck: int
     users: int
+    hardware: Sequence[Hardware]
     as_of: datetime
+
+
+def hardware_of(nodes: Iterable[Node], capacity: Mapping[NodeId, NodeCapacity]) -> list[Hardware]:
+    """Return the fleet by model of GPU, most GPUs first; a node counts under its first GPU's."""
+    kinds: dict[str, list[Node]] = defaultdict(list)
+    for node in nodes:
+        if node.topology.gpus:
+            kinds[node.topology.gpus[0].model].append(node)
+    found = []
+    for model, alike in kinds.items():
+        rows = [capacity[node.id] for node in alike if node.id in capacity]
+        free = [row.free_mask.bit_count() if row.sellable else 0 for row in rows]
+        found.append(
+            Hardware(
+                model=model,
+                nodes=len(alike),
+                gpus_total=sum(len(node.topology.gpus) for node in alike),
+                gpus_held=sum(_held(row) for row in rows),
+                gpus_free=sum(free),
+                most_free=max(free, default=0),
+            )
+        )
+    return sorted(found, key=lambda kind: (-kind.gpus_total, kind.model))
+
+
+def _held(row: NodeCapacity) -> int:
+    return (row.approved_mask & ~row.free_mask).bit_count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +118,24 @@ class ReadOverview:
             users = await unit.users.count(disabled_at=None)
             now = await unit.now()
         inside = {node.id for node in nodes}
-        capacity = [row for row in rows if row.node_id in inside]
+        capacity = {row.node_id: row for row in rows if row.node_id in inside}
+        hardware = hardware_of(nodes, capacity)
         counted = {AllocationState(str(state)): number for state, number in states.items()}
         moving = HOLDING - set(_RUNNING) | {AllocationState.RELEASING}
-        sold = [row for row in capacity if row.sellable]
+        sold = [row for row in capacity.values() if row.sellable]
+        unsold = [row for row in capacity.values() if not row.sellable]
         return Overview(
-            gpus_total=sum(len(node.topology.gpus) for node in nodes),
-            gpus_held=sum((row.approved_mask & ~row.free_mask).bit_count() for row in capacity),
-            gpus_free=sum(row.free_mask.bit_count() for row in sold),
+            gpus_total=sum(kind.gpus_total for kind in hardware),
+            gpus_held=sum(kind.gpus_held for kind in hardware),
+            gpus_free=sum(kind.gpus_free for kind in hardware),
             nodes_total=len(nodes),
             nodes_free=sum(row.free_mask == row.approved_mask for row in sold),
-            nodes_out=sum(bool(row.approved_mask) and not row.sellable for row in capacity),
+            nodes_out=sum(bool(row.approved_mask) for row in unsold),
             allocations_active=sum(counted.get(state, 0) for state in _RUNNING),
             allocations_moving=sum(counted.get(state, 0) for state in moving),
             allocations_stuck=counted.get(AllocationState.RELEASE_FAILED, 0),
             users=users,
+            hardware=hardware,
             as_of=now,
         )
 

@@ -11,13 +11,41 @@ from litestar.params import QueryParameter
 
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.lifecycle import STATES_OF, PublicStatus
-from gpucloud_core.fleet.overview import AnyLine, ListAnyAllocations, Overview, ReadOverview
+from gpucloud_core.fleet.overview import (
+    AnyLine,
+    Hardware,
+    ListAnyAllocations,
+    Overview,
+    ReadOverview,
+)
 from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
 
 Statuses = Annotated[list[PublicStatus] | None, QueryParameter(description="Only these.")]
 Owner = Annotated[str | None, QueryParameter(description="Launched by this user.")]
 OnNode = Annotated[str | None, QueryParameter(description="On this node.")]
 Search = Annotated[str, QueryParameter(description="Text in the id or the name.")]
+
+
+class HardwareBody(msgspec.Struct, kw_only=True):
+    """All GPUs of one model; ``most_free_gpus`` is the most that are free on one node."""
+
+    model: str
+    nodes: int
+    total_gpus: int
+    held_gpus: int
+    free_gpus: int
+    most_free_gpus: int
+
+    @classmethod
+    def of(cls, kind: Hardware) -> "HardwareBody":
+        return cls(
+            model=kind.model,
+            nodes=kind.nodes,
+            total_gpus=kind.gpus_total,
+            held_gpus=kind.gpus_held,
+            free_gpus=kind.gpus_free,
+            most_free_gpus=kind.most_free,
+        )
 
 
 class OverviewBody(msgspec.Struct, kw_only=True):
@@ -33,6 +61,7 @@ class OverviewBody(msgspec.Struct, kw_only=True):
     moving_allocations: int
     release_failed_allocations: int
     users: int
+    hardware: list[HardwareBody]
     as_of: datetime
 
     @classmethod
@@ -48,6 +77,7 @@ class OverviewBody(msgspec.Struct, kw_only=True):
             moving_allocations=seen.allocations_moving,
             release_failed_allocations=seen.allocations_stuck,
             users=seen.users,
+            hardware=[HardwareBody.of(kind) for kind in seen.hardware],
             as_of=seen.as_of,
         )
 

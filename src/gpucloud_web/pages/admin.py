@@ -20,6 +20,7 @@ from gpucloud_core.fleet.queries import ListNodes
 from gpucloud_core.kernel.errors import DomainError, ValidationFailed
 from gpucloud_core.kernel.ids import AllocationId, parse_id
 from gpucloud_core.kernel.rows import ListQuery
+from gpucloud_core.notices.attention import ListAttention
 from gpucloud_web.pages.admin_rows import (
     PATH,
     AnyPage,
@@ -34,6 +35,7 @@ from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.sign_in import STATUS
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one
 
+TROUBLE_SHOWN = 6
 FORCES = ("force-release", "force-cleanup")
 
 
@@ -49,11 +51,17 @@ class DashboardPages(Controller):
 
     @get()
     async def index(
-        self, visit: NamedDependency[Visit], read_overview: FromDishka[ReadOverview]
+        self,
+        visit: NamedDependency[Visit],
+        read_overview: FromDishka[ReadOverview],
+        list_attention: FromDishka[ListAttention],
     ) -> Response[str]:
-        """Show the fleet in a few figures."""
+        """Show the fleet in a few figures, and what wants somebody."""
         seen = await read_overview(actor=visit.actor)
-        return visit.page("admin/index.html", DashboardPage.of(seen, visit.zone))
+        query = ListQuery(sort="-last_seen", limit=TROUBLE_SHOWN, where={"cleared_at": (None,)})
+        trouble = await list_attention(actor=visit.actor, query=query)
+        page = DashboardPage.of(seen, trouble.items, visit.zone)
+        return visit.page("admin/index.html", page)
 
 
 class AnyAllocationPages(Controller):

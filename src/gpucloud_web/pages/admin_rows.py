@@ -1,14 +1,15 @@
 """View rows of the admin's dashboard and of every tenant's allocations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Final
 
 from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.model import AllocationState
-from gpucloud_core.fleet.overview import AnyAllocation, AnyLine, Overview
+from gpucloud_core.fleet.overview import AnyAllocation, AnyLine, Hardware, Overview
 from gpucloud_core.kernel.rows import Page
+from gpucloud_core.notices.model import AttentionRow
 from gpucloud_web import formats
 from gpucloud_web.components import Consequence, Fact, Kpi, MenuEntry, TimelineRow
 from gpucloud_web.pages.addresses import ListState
@@ -52,17 +53,67 @@ NOTHING_RUNS: Final = Empty(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareRow:
+    """All GPUs of one model: what is held of them, and what is left."""
+
+    model: str
+    nodes: str
+    total: int
+    held: int
+    words: str
+    free: str
+    most_free: str
+    off_sale: str
+
+    @classmethod
+    def of(cls, kind: Hardware) -> "HardwareRow":
+        used = kind.gpus_held * 100 // kind.gpus_total
+        return cls(
+            model=kind.model,
+            nodes=formats.counted(kind.nodes, "node"),
+            total=kind.gpus_total,
+            held=kind.gpus_held,
+            words=f"{kind.gpus_held:,} of {kind.gpus_total:,} ({used} %)",
+            free=f"{kind.gpus_free:,}",
+            most_free=f"{kind.most_free:,} on one node" if kind.gpus_free else "sold out",
+            off_sale=f"{kind.gpus_off_sale:,}" if kind.gpus_off_sale else "none",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TroubleRow:
+    """What wants an operator, as it stands on the dashboard."""
+
+    severity: str
+    title: str
+    who: str
+    when: formats.Moment
+
+    @classmethod
+    def of(cls, row: AttentionRow, now: datetime, zone: tzinfo) -> "TroubleRow":
+        who = f"{row.acknowledged_by} is on it" if row.acknowledged_by else "nobody is on it"
+        return cls(
+            severity=row.severity,
+            title=row.title,
+            who=who,
+            when=formats.moment(row.first_seen, now, zone),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardPage:
     """All that ``admin/index.html`` may know."""
 
     kpis: tuple[Kpi, ...]
     updated: str
-    facts: tuple[Fact, ...]
+    hardware: tuple[HardwareRow, ...]
+    trouble: tuple[TroubleRow, ...]
 
     @classmethod
-    def of(cls, seen: Overview, zone: tzinfo) -> "DashboardPage":
+    def of(cls, seen: Overview, trouble: Sequence[AttentionRow], zone: tzinfo) -> "DashboardPage":
         used = seen.gpus_held * 100 // seen.gpus_total if seen.gpus_total else 0
         stuck = seen.allocations_stuck
+        moving = f"{seen.allocations_moving:,} on their way"
         return cls(
             kpis=(
                 Kpi(
@@ -84,18 +135,16 @@ class DashboardPage:
                 Kpi(
                     label="Active allocations",
                     value=f"{seen.allocations_active:,}",
-                    note=f"{seen.allocations_moving:,} on their way",
+                    note=f"{moving}, {stuck:,} could not be released" if stuck else moving,
+                    tone="warn" if stuck else "",
                     icon="server-2",
-                    href=f"{PATH}?view=active",
+                    href=f"{PATH}?view={'attention' if stuck else 'active'}",
                 ),
                 Kpi(label="Users", value=f"{seen.users:,}", note="who can sign in", icon="users"),
             ),
             updated=formats.clock_time(seen.as_of, zone),
-            facts=(
-                Fact(label="Releases that failed", value=f"{stuck:,}", note="capacity fenced"),
-                Fact(label="Nodes off sale", value=f"{seen.nodes_out:,}"),
-                Fact(label="GPUs free to sell", value=f"{seen.gpus_free:,}"),
-            ),
+            hardware=tuple(HardwareRow.of(kind) for kind in seen.hardware),
+            trouble=tuple(TroubleRow.of(row, seen.as_of, zone) for row in trouble),
         )
 
 

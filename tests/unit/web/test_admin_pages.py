@@ -46,6 +46,11 @@ class TestDashboard:
         body = (await visitor.client.get("/api/v1/admin/overview", headers=headers)).json()
         assert (body["total_gpus"], body["free_nodes"], body["active_allocations"]) == (16, 1, 1)
         assert body["users"] == 2
+        (kind,) = body["hardware"]
+        assert kind["model"] in page
+        assert (kind["nodes"], kind["held_gpus"], kind["free_gpus"]) == (2, 4, 12)
+        assert kind["most_free_gpus"] == 8
+        assert "8 on one node" in page
 
     async def test_is_for_administrators(self, olga: Operator) -> None:
         async with AsyncTestClient(memory_app(olga.cloud)) as client:
