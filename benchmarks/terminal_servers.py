@@ -22,8 +22,11 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
 
+from gpucloud_adapters.memory.unit import MemoryTransactions
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.shells import SshShells
+from gpucloud_adapters.system import SystemClock
+from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.terminal import (
     Admission,
     AdmitToTerminal,
@@ -32,7 +35,8 @@ from gpucloud_core.allocations.terminal import (
     OpenShell,
 )
 from gpucloud_core.allocations.terminal_life import Ended
-from gpucloud_core.kernel.ids import AllocationId, ClaimId, TenantId, UserId, entity_id
+from gpucloud_core.allocations.terminal_record import RecordTerminal
+from gpucloud_core.kernel.ids import AllocationId, ClaimId, ProjectId, TenantId, UserId, entity_id
 from gpucloud_core.nodes.model import NodeAccess
 from gpucloud_core.nodes.ports import Shells
 from gpucloud_web.terminals.registry import Terminals
@@ -164,7 +168,13 @@ class _Everybody(AdmitToTerminal):
             allocation_id=allocation_id,
         )
         claim = ClaimId(entity_id("clm", 1))
-        return Admission(holder=holder, access=self.access, claim_id=claim)
+        actor = Actor(
+            user_id=holder.user_id, username="", tenant_id=holder.tenant_id, tenant_role=None
+        )
+        project = ProjectId("prj")
+        return Admission(
+            holder=holder, actor=actor, project_id=project, access=self.access, claim_id=claim
+        )
 
 
 class _Nobody(JudgeTerminals):
@@ -200,6 +210,8 @@ def _application(folder: Path, sshd_port: int) -> Litestar:
     provider = Provider(scope=Scope.APP)
     provider.provide(lambda: _Everybody(access), provides=AdmitToTerminal)
     provider.provide(_Nobody, provides=JudgeTerminals)
+    record = RecordTerminal(transactions=MemoryTransactions(SystemClock()))
+    provider.provide(lambda: record, provides=RecordTerminal)
     provider.provide(shells, provides=Shells)
     provider.provide(OpenShell)
     app = Litestar(route_handlers=[terminal_socket])

@@ -23,6 +23,7 @@ from gpucloud_core.allocations import (
     release,
     restart,
     terminal,
+    terminal_record,
     timer,
 )
 from gpucloud_core.allocations.actions import Provision, Release
@@ -85,6 +86,7 @@ USE_CASES: Final = (
     terminal.AdmitToTerminal,
     terminal.OpenShell,
     terminal.JudgeTerminals,
+    terminal_record.RecordTerminal,
     queries.ReadAllocation,
     queries.ListAllocations,
     queries.CountAllocations,

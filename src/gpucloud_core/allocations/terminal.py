@@ -84,6 +84,8 @@ class Admission:
     """The right to a shell, and where it is."""
 
     holder: Holder
+    actor: Actor
+    project_id: ProjectId
     access: NodeAccess
     claim_id: ClaimId
 
@@ -190,7 +192,13 @@ class AdmitToTerminal:
             node = await unit.nodes.get(allocation.node_id)
             if node is None:
                 raise NotFound("The allocation's node is gone.")
-        return Admission(holder=holder, access=node.access, claim_id=allocation.claim_id)
+        return Admission(
+            holder=holder,
+            actor=_actor(holder, rows.users[holder.user_id], rows),
+            project_id=allocation.project_id,
+            access=node.access,
+            claim_id=allocation.claim_id,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

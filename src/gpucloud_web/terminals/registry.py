@@ -8,13 +8,15 @@ back to their shell; where it does not, they are told so and can open a new one.
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import structlog
 
-from gpucloud_core.allocations.terminal import Holder, JudgeTerminals
+from gpucloud_core.access.session_life import Client
+from gpucloud_core.allocations.terminal import Admission, Holder, JudgeTerminals
 from gpucloud_core.allocations.terminal_life import (
     STOPPING,
     UNCHECKED,
@@ -25,6 +27,8 @@ from gpucloud_core.allocations.terminal_life import (
     overdue,
     warning,
 )
+from gpucloud_core.allocations.terminal_record import RecordTerminal
+from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.ids import UserId
 from gpucloud_core.nodes.ports import ShellSession
 from gpucloud_web.terminals.held import HeldShell
@@ -35,6 +39,7 @@ TICK_SECONDS: Final = 1.0
 JUDGE_EVERY: Final = 2
 UNCHECKED_SECONDS: Final = 60.0
 CLOSE_SECONDS: Final = 5.0
+RECORD_PAUSES: Final = (1.0, 3.0, 0.0)
 
 
 class Terminals:
@@ -43,6 +48,7 @@ class Terminals:
     def __init__(self, limits: TerminalLimits | None = None) -> None:
         self.limits = limits or TerminalLimits()
         self._held: dict[str, HeldShell] = {}
+        self._records: dict[str, Callable[[Ended | None], Awaitable[None]]] = {}
         self._opening: Counter[UserId] = Counter()
         self._watching: asyncio.Task[None] | None = None
         self._judged_at = 0.0
@@ -72,12 +78,26 @@ class Terminals:
             if not self._opening[user]:
                 del self._opening[user]
 
-    def hold(self, holder: Holder, shell: ShellSession, judge: JudgeTerminals) -> HeldShell:
-        """Hold a shell from now on."""
+    async def hold(
+        self,
+        admission: Admission,
+        shell: ShellSession,
+        client: Client,
+        *,
+        judge: JudgeTerminals,
+        record: RecordTerminal,
+    ) -> HeldShell:
+        """Hold a shell from now on, once it is recorded; what cannot be recorded is not held."""
         loop = asyncio.get_running_loop()
         name = f"trm_{secrets.token_hex(16)}"
-        held = HeldShell(name=name, holder=holder, shell=shell, now=loop.time())
+        try:
+            visit = await record.opened(admission, name=name, client=client)
+        except BaseException:
+            await shell.close()
+            raise
+        held = HeldShell(name=name, holder=admission.holder, shell=shell, now=loop.time())
         self._held[name] = held
+        self._records[name] = partial(record.closed, visit)
         if self._watching is None or self._watching.done():
             self._judged_at = loop.time()
             self._watching = asyncio.create_task(self._watch(judge))
@@ -106,6 +126,21 @@ class Terminals:
                 await held.close()
         except TimeoutError:
             log.warning("terminal.hangs", session=held.name)
+        await self._note_end(held)
+
+    async def _note_end(self, held: HeldShell) -> None:
+        """Record the end once; a database that is away for long leaves it in the log alone."""
+        record = self._records.pop(held.name, None)
+        if record is None:
+            return
+        for pause in RECORD_PAUSES:
+            try:
+                await record(held.ended)
+            except DomainError as error:
+                log.warning("terminal.unrecorded", session=held.name, error=error.detail)
+                await asyncio.sleep(pause)
+            else:
+                return
 
     async def close(self) -> None:
         """End every shell, saying why."""

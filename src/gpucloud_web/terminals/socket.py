@@ -26,9 +26,11 @@ from gpucloud_core.allocations.terminal import (
     OpenShell,
 )
 from gpucloud_core.allocations.terminal_life import Ended
+from gpucloud_core.allocations.terminal_record import RecordTerminal
 from gpucloud_core.allocations.terminal_replay import Resumption
 from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.ids import AllocationId, parse_id
+from gpucloud_web.caller import client_of
 from gpucloud_web.edge import is_same_origin
 from gpucloud_web.terminals import frames
 from gpucloud_web.terminals.frames import Socket
@@ -62,7 +64,7 @@ async def terminal_socket(socket: Socket, allocation_id: FromPath[str]) -> None:
         admission = await admit(
             token=token, allocation_id=AllocationId(parse_id("alc", allocation_id)), origin=origin
         )
-        held = await _held(container, terminals, admission, wish)
+        held = await _held(socket, terminals, admission, wish)
     except DomainError as refusal:
         await _end(socket, Ended(refusal.code, refusal.detail))
         return
@@ -118,7 +120,7 @@ def _token(socket: Socket) -> tuple[str, str | None]:
 
 
 async def _held(
-    container: AsyncContainer, terminals: Terminals, admission: Admission, wish: Wish
+    socket: Socket, terminals: Terminals, admission: Admission, wish: Wish
 ) -> HeldShell:
     """Return the session asked for, or a new one."""
     if wish.session is not None:
@@ -126,9 +128,15 @@ async def _held(
         await held.shell.resize(wish.columns, wish.rows)
         return held
     with terminals.place(admission.holder):
+        container: AsyncContainer = socket.app.state.dishka_container
         open_shell = await container.get(OpenShell)
-        shell = await open_shell(admission, columns=wish.columns, rows=wish.rows)
-        return terminals.hold(admission.holder, shell, await container.get(JudgeTerminals))
+        return await terminals.hold(
+            admission,
+            await open_shell(admission, columns=wish.columns, rows=wish.rows),
+            client_of(socket),
+            judge=await container.get(JudgeTerminals),
+            record=await container.get(RecordTerminal),
+        )
 
 
 async def _greet(
