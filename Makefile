@@ -40,6 +40,7 @@ check: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Lint, types, a
 campaign: $(STAMPS)/dev $(STAMPS)/editable $(BUILD)/manifest.json ## Kill, race and cut lines many times over; takes long
 	@.ci/system-parts
 	CAMPAIGN_ROUNDS=20 $(BIN)/pytest tests/integration/test_kill_steps.py tests/integration/test_races_launch.py \
+		tests/integration/test_races_waitlist.py \
 		tests/integration/test_database_trouble.py
 	WALKS=5000 $(BIN)/pytest tests/integration/test_walk.py
 	$(BIN)/gpucloud simulate --seeds 2000 --jobs 2 --tenants 6 --pause-hours 0.5 --rough 2

@@ -48,6 +48,7 @@ from gpucloud_core.kernel.time import EPOCH, Clock, microseconds_between
 from gpucloud_core.kernel.unit import AuditFact, Event, Scope
 from gpucloud_core.nodes.model import Node, Slot
 from gpucloud_core.notices.model import AttentionRow, InboxNotice
+from gpucloud_core.placement.promises import Promise
 from gpucloud_core.work.model import TaskEvent
 
 
@@ -194,6 +195,10 @@ class MemoryUnit:
     @property
     def claims(self) -> MemoryClaims:
         return MemoryClaims(self._database, self._scope)
+
+    @property
+    def promises(self) -> MemoryRows[Promise]:
+        return MemoryRows(self._database, self._scope, kinds.PROMISES)
 
     @property
     def usage_segments(self) -> MemoryUsageSegments:

@@ -49,6 +49,7 @@ from gpucloud_core.kernel.unit import AuditFact, Event, Scope
 from gpucloud_core.nodes.model import Node, Slot
 from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.placement.model import Claim
+from gpucloud_core.placement.promises import Promise
 from gpucloud_core.work.model import TaskEvent
 
 _TENANTS: Final = Statements(kinds.TENANTS)
@@ -61,6 +62,7 @@ _SSH_KEYS: Final = Statements(kinds.SSH_KEYS)
 _SKUS: Final = Statements(kinds.SKUS)
 _PRICES: Final = Statements(kinds.PRICES)
 _OS_IMAGES: Final = Statements(kinds.OS_IMAGES)
+_PROMISES: Final = Statements(kinds.PROMISES)
 _NODES: Final = Statements(kinds.NODES)
 _SLOTS: Final = Statements(kinds.SLOTS)
 _HOLDS: Final = Statements(kinds.HOLDS)
@@ -240,6 +242,10 @@ class PostgresUnit:
     @property
     def prices(self) -> PostgresRows[Price]:
         return PostgresRows(self._session, _PRICES)
+
+    @property
+    def promises(self) -> PostgresRows[Promise]:
+        return PostgresRows(self._session, _PROMISES)
 
     @property
     def os_images(self) -> PostgresRows[OsImage]:

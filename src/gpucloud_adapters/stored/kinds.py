@@ -40,6 +40,7 @@ from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node, NodeStatus, Slot, SlotState
 from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.placement.model import Claim, NodeCapacity
+from gpucloud_core.placement.promises import Promise
 from gpucloud_core.waitlist.model import WaitEntry
 from gpucloud_core.work.model import Task, TaskEvent
 
@@ -250,6 +251,10 @@ CLAIMS: Final[Kind[Claim]] = Kind(
     unique=(Unique(("allocation_id",), _open_claim),),
     found_by=("node_id", "allocation_id", "released_at"),
     sortable=("claimed_at", "released_at"),
+)
+
+PROMISES: Final[Kind[Promise]] = Kind(
+    "promises", Promise, Tenancy.SHARED, found_by=("pool",), sortable=("until",)
 )
 
 USAGE_SEGMENTS: Final[Kind[UsageSegment]] = Kind(

@@ -14,6 +14,7 @@ from gpucloud_core.kernel.ids import SkuId
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.placement.choose import how_many
 from gpucloud_core.placement.fleet_view import FleetView
+from gpucloud_core.placement.promises import in_force, keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +31,14 @@ class ReadCatalog:
             skus = await unit.skus.find(active=True)
             prices = await unit.prices.find()
             available: dict[SkuId, dict[int, int]] = defaultdict(dict)
-            for sku in skus:
-                for count in sku.allowed_gpu_counts:
-                    wanted = placement_request(sku, _one(sku, count))
-                    available[sku.id][count] = how_many(wanted, self.fleet.image, cap=AVAILABLE_MAX)
-            now = await unit.now()
+            now, image = await unit.now(), self.fleet.image
+            promised = in_force(await unit.promises.find(), now)
+            with image.scratch():
+                keep((one for one in promised if one.user_id != actor.user_id), image)
+                for sku in skus:
+                    for count in sku.allowed_gpu_counts:
+                        wanted = placement_request(sku, _one(sku, count))
+                        available[sku.id][count] = how_many(wanted, image, cap=AVAILABLE_MAX)
         return offers(skus, prices, available, now)
 
 

@@ -128,21 +128,23 @@ class LaunchAllocations:
         account = await lock_account(unit, actor.tenant_id)
         asked = await read_asked(unit, actor, project_id, request, account)
         beside = () if batch is None else await places_of(unit, batch)
-        claims = await self._take(unit, actor, asked, errand, beside)
+        claims = await self._take(unit, actor, project_id, asked, errand, beside)
         return await self._accept(unit, actor, project_id, asked, account, claims, batch)
 
     async def _take(
         self,
         unit: AllocationUnit,
         actor: Actor,
+        project_id: ProjectId,
         asked: Asked,
         errand: Errand,
         beside: Sequence[Place],
     ) -> tuple[Claim, ...]:
         wanted = asked.placement()
+        promises = asked.promises(unit, actor, project_id)
         others_fail = refusal_of(checks(asked.request, asked.facts(None))) is not None
         if wanted is None or others_fail:
-            decision = await preview(unit, self.fleet, wanted) if wanted else None
+            decision = await preview(unit, self.fleet, wanted, promises) if wanted else None
             refusal = decision if isinstance(decision, Refusal) else None
             error = refusal_of(checks(asked.request, asked.facts(refusal)))
             if error is None:
@@ -162,12 +164,22 @@ class LaunchAllocations:
                 claimed_at=asked.now,
             )
 
-        taken = await claim_all(unit, self.fleet, wanted, make_claim, errand=errand, beside=beside)
+        taken = await claim_all(
+            unit,
+            self.fleet,
+            wanted,
+            make_claim,
+            errand=errand,
+            beside=beside,
+            promises=promises,
+        )
         if isinstance(taken, Refusal):
             error = refusal_of(checks(asked.request, asked.facts(taken)))
             if error is None:
                 raise AssertionError("a refusal is a failed check")
             raise error
+        if promises is not None:
+            await promises.use()
         return taken
 
     async def _accept(

@@ -31,6 +31,7 @@ from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.placement.claim import preview
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.model import Demand, PlacementRequest, Refusal
+from gpucloud_core.placement.promised import PromisesMet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,15 @@ class Asked:
         if self.sku is None or self.request.gpu_count not in self.sku.allowed_gpu_counts:
             return None
         return placement_request(self.sku, self.request)
+
+    def promises(
+        self, unit: AllocationUnit, actor: Actor, project_id: ProjectId
+    ) -> PromisesMet | None:
+        """Return what is promised of the pool that this launch draws from."""
+        wanted = self.placement()
+        if wanted is None:
+            return None
+        return PromisesMet(unit, wanted, user_id=actor.user_id, project_id=project_id, now=self.now)
 
 
 def placement_request(sku: Sku, request: LaunchRequest) -> PlacementRequest:
@@ -197,7 +207,8 @@ class QuoteLaunch:
             wanted = asked.placement()
             refusal = None
             if wanted is not None:
-                decision = await preview(unit, self.fleet, wanted)
+                promises = asked.promises(unit, actor, project_id)
+                decision = await preview(unit, self.fleet, wanted, promises)
                 refusal = decision if isinstance(decision, Refusal) else None
         rate = asked.rate_micros_per_hour * request.count
         hold = asked.hold_micros * request.count

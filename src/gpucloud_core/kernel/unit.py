@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 from gpucloud_core.kernel.idempotency import StoredResponses
 from gpucloud_core.kernel.ids import ProjectId, TenantId, UserId
@@ -75,6 +75,10 @@ class Unit(Protocol):
 
     @property
     def stored_responses(self) -> StoredResponses: ...
+
+    def within(self, scope: Scope) -> AbstractAsyncContextManager[Self]:
+        """Begin a part of this transaction in ``scope``; an exception undoes that part alone."""
+        ...
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:
         """Return the database's wall clock, aware UTC, never before ``not_before``."""

@@ -27,6 +27,8 @@ from gpucloud_core.placement.model import (
     RefusalCode,
 )
 from gpucloud_core.placement.ports import PlacementUnit
+from gpucloud_core.placement.promised import PromisesMet
+from gpucloud_core.placement.promises import Promise, keep
 
 __all__ = ["FleetView", "MakeClaim", "claim_all", "preview"]
 
@@ -38,11 +40,17 @@ MakeClaim = Callable[[Place], Claim]
 
 
 async def preview(
-    unit: PlacementUnit, fleet: FleetView, request: PlacementRequest
+    unit: PlacementUnit,
+    fleet: FleetView,
+    request: PlacementRequest,
+    promises: PromisesMet | None = None,
 ) -> Placement | Refusal:
     """Decide without taking anything. The unit has made no claims of its own."""
     await fleet.refresh(unit)
-    return choose(request, fleet.image)
+    promised = await promises.of_others() if promises else []
+    with fleet.image.scratch():
+        keep(promised, fleet.image)
+        return choose(request, fleet.image)
 
 
 async def claim_all(
@@ -53,17 +61,19 @@ async def claim_all(
     *,
     errand: Errand | None = None,
     beside: Sequence[Place] = (),
+    promises: PromisesMet | None = None,
 ) -> tuple[Claim, ...] | Refusal:
     """Bind a place for every slice of ``request``, in this transaction, or none.
 
     ``errand`` was begun before the transaction and ends after it. ``beside`` are the committed
     places of slices that those of ``request`` join: apart from them or near them, as it asks.
+    ``promises`` are kept: others find room for them afterwards.
 
     ``make_claim`` gives each place its ids; what the decision rested on is added here. Called
     once per unit, before it claims anything else. After a refusal nothing is left bound: what a
     batch had taken before it failed is given back.
     """
-    batch = _Batch(unit, fleet, request, make_claim, errand or Errand(Counter()), beside)
+    batch = _Batch(unit, fleet, request, make_claim, errand or Errand(Counter()), beside, promises)
     for _ in range(1 + RETRIES):
         decision = await batch.decide()
         if isinstance(decision, Refusal):
@@ -84,6 +94,7 @@ class _Batch:
         make_claim: MakeClaim,
         errand: Errand,
         beside: Sequence[Place],
+        promises: PromisesMet | None,
     ) -> None:
         self._unit = unit
         self._fleet = fleet
@@ -91,6 +102,8 @@ class _Batch:
         self._make_claim = make_claim
         self._errand = errand
         self._beside = beside
+        self._promises = promises
+        self._promised: list[Promise] = []
         self._places: list[Place] = []
         self._lost: dict[NodeId, int] = {}  # a node where someone was faster, and its version
         self._may_wait = False
@@ -101,9 +114,26 @@ class _Batch:
         return replace(self._request, count=self._request.count - len(self.taken))
 
     async def decide(self) -> Placement | Refusal:
-        """Choose where nobody is busy; where everything is taken so, among all nodes."""
+        """Choose where nobody is busy; where everything is taken so, among all nodes.
+
+        Promises are read after the fleet: one that is used meanwhile then stands on neither list,
+        and its room is a race to lose. Where the image has become newer than the list, it may
+        stand on both; so nothing is refused over a promise that is gone.
+        """
+        while True:
+            decision = await self._decide()
+            kept = self._promised
+            if not isinstance(decision, Refusal) or not kept or await self._promises_met() == kept:
+                return decision
+
+    async def _promises_met(self) -> list[Promise]:
+        self._promised = await self._promises.of_others() if self._promises else []
+        return self._promised
+
+    async def _decide(self) -> Placement | Refusal:
         own = frozenset(place.node_id for place in self._places)
         rows = await self._fleet.refresh(self._unit, own=own)
+        await self._promises_met()
         image = self._fleet.image
         taken = {
             node_id
@@ -127,6 +157,7 @@ class _Batch:
         with image.scratch():
             for row in rows:
                 image.put(row)
+            keep(self._promised, image)
             for node_id in avoided:
                 image.remove(node_id)
             return choose(self._left, image, held=(*self._beside, *self._places))
@@ -145,7 +176,12 @@ class _Batch:
         return True
 
     async def last_resort(self) -> tuple[Claim, ...] | Refusal:
-        """Let the database pick among the nodes that no one else is busy with."""
+        """Let the database pick among the nodes that no one else is busy with.
+
+        It sees these nodes alone, and so not what is promised elsewhere: then nothing is picked.
+        """
+        if self._promised:
+            return await self.give_up(await self._why())
         rows = await self._unit.fleet.lowest(
             pool=self._request.pool,
             masks=self._masks(),

@@ -8,6 +8,7 @@ from gpucloud_core.kernel.rows import Rows
 from gpucloud_core.kernel.unit import Unit
 from gpucloud_core.nodes.ports import NodesUnit
 from gpucloud_core.placement.model import Claim, NodeCapacity
+from gpucloud_core.placement.promises import Promise
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,5 @@ class PlacementUnit(NodesUnit, Unit, Protocol):
     def fleet(self) -> Fleet: ...
     @property
     def claims(self) -> Rows[Claim]: ...
+    @property
+    def promises(self) -> Rows[Promise]: ...

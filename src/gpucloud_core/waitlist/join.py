@@ -22,6 +22,7 @@ from gpucloud_core.kernel.errors import (
 from gpucloud_core.kernel.ids import Ids, ProjectId, WaitlistId
 from gpucloud_core.kernel.machine import Refused
 from gpucloud_core.kernel.unit import Scope, Transactions
+from gpucloud_core.placement.promised import drop
 from gpucloud_core.waitlist.lifecycle import WAITLIST, WaitEvent, WaitFacts
 from gpucloud_core.waitlist.model import WaitEntry, WaitKind, WaitState
 from gpucloud_core.waitlist.ports import WaitlistUnit
@@ -184,6 +185,7 @@ class LeaveWaitlist:
                 return entry
             gone = moved(entry, WaitEvent.WITHDRAW, await unit.now(not_before=entry.state_since))
             await unit.waitlist.put(gone)
+            await drop(unit, entry.id)
             await unit.audit(
                 fact_by(
                     actor,

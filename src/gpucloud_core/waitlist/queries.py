@@ -15,6 +15,7 @@ from gpucloud_core.kernel.ids import ProjectId, WaitlistId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.placement.fleet_view import FleetView
+from gpucloud_core.placement.promises import in_force, keep
 from gpucloud_core.waitlist.forecast import Forecast, Holder, forecast
 from gpucloud_core.waitlist.model import WaitEntry, WaitState
 from gpucloud_core.waitlist.ports import WaitlistUnit
@@ -126,11 +127,15 @@ class ReadForecast:
             holders = await self._holders(unit, pool)
             waiting = await unit.waitlist.count(pool=pool, state=WaitState.WAITING)
             now = await unit.now()
+            promised = in_force(await unit.promises.find(pool=pool), now)
         request = placement_request(sku, LaunchRequest(sku_id=sku_id, gpu_count=gpu_count))
+        with self.fleet.image.scratch():
+            keep((one for one in promised if one.user_id != actor.user_id), self.fleet.image)
+            found = forecast(request, self.fleet.image, holders, now)
         return WaitForecast(
             sku_id=sku_id,
             gpu_count=gpu_count,
-            forecast=forecast(request, self.fleet.image, holders, now),
+            forecast=found,
             waiting=waiting,
             as_of=now,
         )

@@ -27,6 +27,8 @@ from gpucloud_core.catalog.prices import price_at
 from gpucloud_core.kernel.errors import DomainError, NotFound, ValidationFailed
 from gpucloud_core.kernel.unit import Event, Json, Scope, Transactions
 from gpucloud_core.placement.model import PlacementRequest
+from gpucloud_core.placement.promised import drop
+from gpucloud_core.placement.promises import Promise
 from gpucloud_core.waitlist.join import moved
 from gpucloud_core.waitlist.lifecycle import WAITLIST, WaitEffect, WaitEvent, WaitFacts
 from gpucloud_core.waitlist.model import WaitEntry, WaitState
@@ -71,7 +73,9 @@ class ServeWaitlist:
             match turn:
                 case Serve(entry, WaitEvent.LAUNCH):
                     count += await self._launch(entry)
-                case Serve(entry, event) | End(entry, event):
+                case Serve(entry, _, request):
+                    count += await self._offer(entry, request)
+                case End(entry, event):
                     count += await self._move(entry, event)
                 case PassOver(entry, reason) if reason != entry.reason:
                     await self._note(entry, reason)
@@ -131,7 +135,30 @@ class ServeWaitlist:
             now = await unit.now(not_before=locked.state_since)
             done = moved(locked, event, now, reason=reason)
             await unit.waitlist.put(done)
+            if locked.state is WaitState.OFFERED:
+                await drop(unit, locked.id)
             await _tell(unit, locked, event, done)
+        return 1
+
+    async def _offer(self, entry: WaitEntry, request: PlacementRequest) -> int:
+        """Tell its person, and promise them the room for as long as they may take."""
+        async with self.transactions.begin(Scope.tenant(entry.tenant_id)) as unit:
+            locked = await unit.waitlist.lock(entry.id)
+            if locked is None or locked.state is not entry.state:
+                return 0
+            now = await unit.now(not_before=locked.state_since)
+            offered = moved(locked, WaitEvent.OFFER, now)
+            await unit.waitlist.put(offered)
+            promise = Promise.of(
+                request,
+                promise_id=entry.id,
+                user_id=entry.user_id,
+                project_id=entry.project_id,
+                until=offered.due_at or now,
+            )
+            async with unit.within(Scope.platform()) as part:
+                await part.promises.add(promise)
+            await _tell(unit, locked, WaitEvent.OFFER, offered)
         return 1
 
     async def _note(self, entry: WaitEntry, reason: str) -> None:

@@ -36,10 +36,11 @@ def next_turn(waiting: Iterable[WaitEntry], own: Iterable[WaitEntry]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """The entry's turn has come and it fits: ``event`` is ``LAUNCH`` or ``OFFER``."""
+    """The entry's turn has come and ``request`` fits: ``event`` is ``LAUNCH`` or ``OFFER``."""
 
     entry: WaitEntry
     event: WaitEvent
+    request: PlacementRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,9 @@ def _turn(
     reason = _kept_back(entry, prices, now)
     if reason is None:
         reason = _place(entry, image, requests)
-    return Serve(entry, _SERVED[entry.kind]) if reason is None else PassOver(entry, reason)
+    if reason is not None:
+        return PassOver(entry, reason)
+    return Serve(entry, _SERVED[entry.kind], requests[entry.id])
 
 
 def _kept_back(entry: WaitEntry, prices: Mapping[str, int], now: datetime) -> str | None:

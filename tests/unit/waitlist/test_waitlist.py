@@ -5,6 +5,7 @@ and the second was lost, and the turns when ``next_turn`` took no account of a t
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,13 +16,22 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from customer import DOLLAR, KEY, Customer
 from gpucloud_adapters.memory.cloud import SKU
-from gpucloud_core.allocations.errors import CountNotAllowed, SkuNotOffered, SshKeyRequired
+from gpucloud_adapters.stored.kinds import NODE_CAPACITY, PROMISES
+from gpucloud_core.allocations.catalog import ReadCatalog
+from gpucloud_core.allocations.errors import (
+    CountNotAllowed,
+    SkuNotOffered,
+    SoldOut,
+    SshKeyRequired,
+)
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.kernel.errors import IllegalTransition, NotFound, ValidationFailed
 from gpucloud_core.kernel.ids import AllocationId, WaitlistId
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_core.kernel.unit import Scope
+from gpucloud_core.placement.fleet_image import FleetImage
+from gpucloud_core.placement.promises import in_force, keep
 from gpucloud_core.waitlist.join import (
     ENTRIES_MAX,
     JoinWaitlist,
@@ -203,6 +213,72 @@ class TestNotifyMe:
         assert await queue.states(bob) == [WaitState.LAUNCHED]
 
 
+class TestAnOffer:
+    """Seen to fail when a launch looked at what is free and not at what is promised of it."""
+
+    @pytest.fixture
+    async def bob(self, queue: Queue, full: AllocationId) -> Customer:
+        """He was told that two GPUs are free for him; Ada has all the others to take."""
+        bob = await queue.another("bob")
+        await queue.join(bob, 2, kind=WaitKind.NOTIFY)
+        await queue.cloud.release(queue.ada.actor, full)
+        await queue.cloud.work()
+        assert await queue.states(bob) == [WaitState.OFFERED]
+        return bob
+
+    async def test_keeps_its_room_from_everybody_else(self, queue: Queue, bob: Customer) -> None:
+        ada = queue.ada
+        with pytest.raises(SoldOut):
+            await ada.launch(8)
+        await ada.launch(4)
+        await ada.launch(2)
+        with pytest.raises(SoldOut):
+            await ada.launch(1)
+        quote = await queue.cloud.quote(ada.actor, ada.request(1))
+        assert [check.code for check in quote.checks if not check.ok] == ["capacity"]
+        assert await self._available(ada) == {"1": 0, "2": 0, "4": 0, "8": 0}
+        assert await self._available(bob) == {"1": 2, "2": 1, "4": 0, "8": 0}
+
+        await bob.launch(2)
+        await queue.cloud.pass_time(11 * MINUTE)
+
+        assert await queue.states(bob) == [WaitState.LAUNCHED]
+        assert queue.cloud.transactions.database.rows(PROMISES) == ()
+
+    async def test_is_used_once(self, queue: Queue, bob: Customer) -> None:
+        await bob.launch(2)
+
+        await queue.ada.launch(4)
+        await queue.ada.launch(2)
+
+        with pytest.raises(SoldOut):
+            await bob.launch(2)
+
+    @pytest.mark.parametrize("end", ["lapse", "leave"])
+    async def test_gives_its_room_back(self, queue: Queue, bob: Customer, end: str) -> None:
+        if end == "leave":
+            (line,) = await queue.lines(bob)
+            await queue.leave(bob, line.entry.id)
+        else:
+            queue.cloud.clock.advance_to(queue.cloud.clock.now() + 10 * MINUTE)  # and no worker
+
+        await queue.ada.launch(8)
+
+    async def test_is_kept_by_a_launch_that_waited(self, queue: Queue, bob: Customer) -> None:
+        cleo = await queue.another("cleo")
+        await queue.join(cleo, 8)
+        await queue.join(cleo, 4)
+
+        await queue.cloud.work()
+
+        assert await queue.states(cleo) == [WaitState.WAITING, WaitState.LAUNCHED]
+
+    async def _available(self, who: Customer) -> dict[str, int]:
+        read = ReadCatalog(transactions=who.cloud.transactions, fleet=who.cloud.fleet)
+        (offer,) = await read(actor=who.actor)
+        return dict(offer.available)
+
+
 class TestJoining:
     @pytest.mark.parametrize(
         ("changes", "error"),
@@ -274,7 +350,7 @@ class Waiting(RuleBasedStateMachine):
             self.runner.run(self.queue.another(name, dollars=900)) for name in ("bob", "cleo")
         ]
         self.people = [self.queue.ada, *others]
-        self.held: list[tuple[Customer, AllocationId]] = []
+        self.direct = 0  # launches that did not wait
 
     def teardown(self) -> None:
         self.runner.close()
@@ -295,6 +371,12 @@ class Waiting(RuleBasedStateMachine):
             self.runner.run(self.queue.leave(self.people[entry[0]], entry[1]))
         except IllegalTransition:
             return
+
+    @rule(who=st.integers(0, 2), gpus=st.sampled_from([1, 4, 8]))
+    def launch(self, who: int, gpus: int) -> None:
+        with suppress(SoldOut):
+            self.runner.run(self.people[who].launch(gpus))
+            self.direct += 1
 
     @rule(minutes=st.sampled_from([0, 1, 11]))
     def pass_time(self, minutes: int) -> None:
@@ -321,11 +403,23 @@ class Waiting(RuleBasedStateMachine):
             lines = self.runner.run(self.queue.lines(who))
             tasks += [line.entry.task_id for line in lines if line.entry.task_id]
         assert len(tasks) == len(set(tasks))
-        assert len(tasks) == self.runner.run(self._launches()), "a launch that no entry knows of"
+        made = self.runner.run(self._launches()) - self.direct
+        assert len(tasks) == made, "a launch that no entry knows of"
 
     async def _launches(self) -> int:
         async with self.queue.cloud.transactions.begin(Scope.platform()) as unit:
             return await unit.allocations.count()
+
+    @invariant()
+    def what_is_offered_is_there(self) -> None:
+        image, database = FleetImage(), self.queue.cloud.transactions.database
+        for row in database.rows(NODE_CAPACITY):
+            image.put(row)
+        for promise in in_force(database.rows(PROMISES), self.queue.cloud.clock.now()):
+            free = sum(image.row(node).free_mask.bit_count() for node in image.node_ids())
+            keep([promise], image)
+            left = sum(image.row(node).free_mask.bit_count() for node in image.node_ids())
+            assert free - left == promise.gpu_count, "somebody took what was promised"
 
     @invariant()
     def positions_count_from_one_without_a_gap(self) -> None:
