@@ -10,31 +10,22 @@ requests for good), and when a serialization failure was no refusal that is know
 """
 
 import asyncio
-import base64
 import os
-import secrets
-import time
-from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
 
-from access_builders import PASSWORD
-from gpucloud_adapters.bootstrap import make_container
 from gpucloud_adapters.embedded.postgres import EmbeddedPostgres
 from gpucloud_adapters.postgres import engine
-from gpucloud_adapters.settings import Settings
-from gpucloud_web.app import build
 from world.tcp_proxy import Fault, TcpProxy, tcp_proxy
+from world.writers import Writers, writers
 
-ORIGIN = "http://127.0.0.1:8000"
-WRITERS = 6
 EACH = 5  # writes of a writer that must get through under each fault, or after it
-PATIENCE = 30.0  # seconds to recover unaided
 ROUNDS = int(os.environ.get("CAMPAIGN_ROUNDS", "1"))  # of each fault; `make campaign` has more
 
 pytestmark = pytest.mark.timeout(90 + 60 * ROUNDS)
@@ -55,59 +46,26 @@ FLAKY = """
 
 @dataclass(kw_only=True)
 class Api:
-    """The application, whoever writes through it, and what they were answered."""
+    """Who writes, the way to their database, and what has arrived there."""
 
-    http: httpx.AsyncClient
+    writers: Writers
     proxy: TcpProxy
     rows: "asyncpg.Connection[asyncpg.Record]"
-    names: list[str] = field(default_factory=list)
-    answers: Counter[int] = field(default_factory=Counter)
 
-    async def write(self, writer: int) -> None:
-        """Add one SSH key, asking again under one key until the answer is not about trouble."""
-        name = f"key-{len(self.names)}-{writer}"
-        self.names.append(name)
-        body = {"name": name, "public_key": a_key()}
-        end = time.monotonic() + PATIENCE
-        while True:
-            answer = await self.http.post(
-                "/ssh-keys", json=body, headers={"Idempotency-Key": f"k-{name}"}
-            )
-            self.answers[answer.status_code] += 1
-            if answer.is_success:
-                return
-            assert answer.status_code in {409, 503}, answer.text
-            if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-                assert int(answer.headers["Retry-After"]) > 0
-            assert time.monotonic() < end, f"it does not recover: {answer.text}"
-            await asyncio.sleep(0.02)
+    @property
+    def answers(self) -> dict[int, int]:
+        return self.writers.answers
 
     async def storm(self, fault: Fault, seconds: float) -> None:
         """Let everybody write while a fault lasts, and until all are answered after it."""
-
-        async def writing(writer: int) -> None:
-            for _ in range(EACH):
-                await self.write(writer)
-
         self.proxy.become(fault)
-        writers = asyncio.gather(*(writing(writer) for writer in range(WRITERS)))
+        writing = asyncio.create_task(self.writers.all_write(EACH))
         await asyncio.sleep(seconds)
         self.proxy.become(Fault.NONE)
-        await writers
+        await writing
 
     async def check(self) -> None:
-        found = await self.rows.fetch("SELECT name FROM ssh_keys")
-        assert Counter(row["name"] for row in found) == Counter(self.names)
-        told = await self.rows.fetchval(
-            "SELECT count(*) FROM audit_rows WHERE action = 'ssh_key.add'"
-        )
-        assert told == len(self.names)
-
-
-def a_key() -> str:
-    kind = b"ssh-ed25519"
-    wire = b"".join(len(part).to_bytes(4, "big") + part for part in (kind, secrets.token_bytes(32)))
-    return f"{kind.decode()} {base64.b64encode(wire).decode()}"
+        await self.writers.check(self.rows)
 
 
 @pytest.fixture
@@ -115,41 +73,18 @@ async def api(
     postgres_server: EmbeddedPostgres,
     database_url: str,
     redis_url: str,
-    tmp_path: object,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Api]:
     monkeypatch.setattr(engine, "ANSWER_TIMEOUT", timedelta(seconds=1))
     monkeypatch.setattr(engine, "CONNECT_TIMEOUT", timedelta(seconds=1))
     async with tcp_proxy(postgres_server.port) as proxy:
-        settings = Settings.of(
-            {
-                "DATABASE_URL": database_url.replace(
-                    f":{postgres_server.port}/", f":{proxy.port}/"
-                ),
-                "REDIS_URL": redis_url,
-                "STRIPE_SECRET_KEY": "sk_test_none",
-                "STRIPE_WEBHOOK_SECRET": "whsec_none",
-                "GPUCLOUD_HOME": str(tmp_path),
-                "GPUCLOUD_PUBLIC_URL": ORIGIN,
-            }
-        )
-        container = make_container(settings)
-        transport = httpx.ASGITransport(
-            build(settings, container),  # type: ignore[arg-type]  # each has its own words for ASGI
-            raise_app_exceptions=False,
-        )
+        through = database_url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
         name = database_url.rpartition("/")[2]
         rows = await asyncpg.connect(postgres_server.url_of(name, "postgres"))
-        async with httpx.AsyncClient(
-            transport=transport, base_url=f"{ORIGIN}/api/v1", timeout=60
-        ) as http:
-            body = {"username": "ada", "password": PASSWORD}
-            signed_in = await http.post("/auth/personal/signup", json=body)
-            assert signed_in.is_success, signed_in.text
-            http.headers["Authorization"] = f"Bearer {signed_in.json()['access_token']}"
-            yield Api(http=http, proxy=proxy, rows=rows)
+        async with writers(through, redis_url, tmp_path) as everybody:
+            yield Api(writers=everybody, proxy=proxy, rows=rows)
         await rows.close()
-        await container.close()
 
 
 class TestTheApi:

@@ -29,7 +29,7 @@ _OPEN: Final = text("""
 """)
 _RETRY_SECONDS: Final = 2
 
-_NO_ANSWER: Final = {"", "08", "53", "57"}  # classes: connection, resources, shut down or timed out
+_NO_ANSWER: Final = {"", "08", "53", "57", "58"}  # connection, resources, shut down or late, I/O
 _BAD_VALUE: Final = "22"  # the class: too long, no such character, out of range
 _REFUSALS: Final[Mapping[str, Callable[[], DomainError]]] = {
     "40001": lambda: Conflict("Someone else changed this at the same moment."),
