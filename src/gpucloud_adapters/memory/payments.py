@@ -8,11 +8,14 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from gpucloud_core.billing.ports import (
+    Aftermath,
+    AftermathKind,
     Checkout,
     CheckoutRequest,
     ProcessorRefused,
@@ -91,13 +94,14 @@ class MemoryPayments:
 
     def parse_event(self, body: str) -> ProviderEvent:
         raw = json.loads(body)
-        checkout: dict[str, Any] | None = raw["checkout"]
+        checkout: dict[str, Any] | None = raw.get("checkout")
         return ProviderEvent(
             id=raw["id"],
             kind=raw["kind"],
             object_id=raw["object_id"],
             created_at=datetime.fromtimestamp(raw["created"], UTC),
             checkout=None if checkout is None else Checkout(**checkout),
+            aftermath=_aftermath(raw.get("aftermath")),
         )
 
     def pay(self, provider_id: str, *, tax_micros: int = 0) -> Checkout:
@@ -127,15 +131,31 @@ class MemoryPayments:
         signed_at: datetime | None = None,
     ) -> SignedEvent:
         """Return a signed event about a page as it is now."""
+        about = {"checkout": asdict(self._found(provider_id))}
+        return self._sent(kind, provider_id, about, event_id=event_id, signed_at=signed_at)
+
+    def aftermath(self, kind: str, object_id: str, said: Aftermath) -> SignedEvent:
+        """Return a signed event about a refund or a dispute."""
+        return self._sent(kind, object_id, {"aftermath": asdict(said)})
+
+    def _sent(
+        self,
+        kind: str,
+        object_id: str,
+        about: Mapping[str, object],
+        *,
+        event_id: str | None = None,
+        signed_at: datetime | None = None,
+    ) -> SignedEvent:
         self._events += 1
         seconds = int((signed_at or self._clock.now()).timestamp())
         body = json.dumps(
             {
                 "id": event_id or f"evt_{self._events}",
                 "kind": kind,
-                "object_id": provider_id,
+                "object_id": object_id,
                 "created": seconds,
-                "checkout": asdict(self._found(provider_id)),
+                **about,
             }
         ).encode()
         return SignedEvent(body, self.sign(body, signed_at=signed_at))
@@ -163,3 +183,7 @@ class MemoryPayments:
     def _hmac(self, seconds: int, body: bytes) -> str:
         signed = str(seconds).encode() + b"." + body
         return hmac.new(self._secret, signed, hashlib.sha256).hexdigest()
+
+
+def _aftermath(raw: dict[str, Any] | None) -> Aftermath | None:
+    return None if raw is None else Aftermath(**{**raw, "kind": AftermathKind(raw["kind"])})

@@ -7,12 +7,21 @@ from typing import Any, Final
 import stripe
 
 from gpucloud_adapters.stripe.amounts import from_stripe
-from gpucloud_core.billing.ports import Checkout, ProviderEvent, SignatureInvalid
+from gpucloud_core.billing.ports import (
+    Aftermath,
+    AftermathKind,
+    Checkout,
+    ProviderEvent,
+    SignatureInvalid,
+)
 
 TOLERANCE_SECONDS: Final = 300
 """How old a signature may be. Source: https://docs.stripe.com/webhooks, read 2026-11-22."""
 
 _CHECKOUT: Final = "checkout.session."
+_DISPUTE: Final = "charge.dispute."
+_REFUND: Final = ("refund.", "charge.refund.")
+_REFUNDED: Final = "charge.refunded"
 
 
 def checkout_of(session: Mapping[str, Any]) -> Checkout:
@@ -31,6 +40,25 @@ def checkout_of(session: Mapping[str, Any]) -> Checkout:
         currency=currency.upper(),
         payment_id=intent if intent is None or isinstance(intent, str) else intent["id"],
         reference=session["client_reference_id"],
+    )
+
+
+def aftermath_of(kind: str, about: Mapping[str, Any]) -> Aftermath | None:
+    """Return what an event says of a payment after it was made, if that is what it is about."""
+    currency = str(about.get("currency") or "usd")
+    if kind.startswith(_DISPUTE):
+        said, amount = AftermathKind.DISPUTE, about.get("amount")
+    elif kind.startswith(_REFUND) or kind == _REFUNDED:
+        said, amount = AftermathKind.REFUND, about.get("amount_refunded", about.get("amount"))
+    else:
+        return None
+    intent = about.get("payment_intent")
+    return Aftermath(
+        kind=said,
+        payment_id=intent if intent is None or isinstance(intent, str) else intent["id"],
+        amount_micros=from_stripe(int(amount or 0), currency),
+        currency=currency.upper(),
+        status=str(about.get("status") or ""),
     )
 
 
@@ -62,4 +90,5 @@ def _event_of(event: Mapping[str, Any]) -> ProviderEvent:
         object_id=str(about.get("id", "")),
         created_at=datetime.fromtimestamp(event["created"], UTC),
         checkout=checkout_of(about) if kind.startswith(_CHECKOUT) else None,
+        aftermath=aftermath_of(kind, about),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from gpucloud_core.billing.model import (
@@ -71,15 +72,38 @@ class Checkout:
     reference: str | None  # our payment id
 
 
+class AftermathKind(StrEnum):
+    REFUND = "refund"
+    DISPUTE = "dispute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aftermath:
+    """What became of a payment after it was made, as the provider says.
+
+    ``amount_micros`` is what was given back so far, or what the dispute is about.
+    """
+
+    kind: AftermathKind
+    payment_id: str | None
+    amount_micros: int
+    currency: str
+    status: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderEvent:
-    """A verified event, in our words. ``checkout`` is present for checkout events."""
+    """A verified event, in our words. ``checkout`` is present for checkout events.
+
+    ``aftermath`` is present for those about a refund or a dispute.
+    """
 
     id: str
     kind: str
     object_id: str
     created_at: datetime
     checkout: Checkout | None = None
+    aftermath: Aftermath | None = None
 
 
 class PaymentProcessor(Protocol):

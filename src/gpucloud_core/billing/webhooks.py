@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from gpucloud_core.billing import ledger
 from gpucloud_core.billing.accounts import keep_books, lock_account, read_books
+from gpucloud_core.billing.aftermath import Parse, take_note
 from gpucloud_core.billing.amounts import in_words
 from gpucloud_core.billing.model import (
     AccountKind,
@@ -162,7 +163,8 @@ class HandleWebhook:
                 raise NotFound("No such event was received.")
             if stored.handled_at is not None:
                 return stored.outcome
-            outcome = await _handle(unit, self.processor.parse_event(stored.payload))
+            parse = self.processor.parse_event
+            outcome = await _handle(unit, parse(stored.payload), parse)
             now = await unit.now(not_before=stored.received_at)
             await unit.webhook_events.put(
                 replace(stored, handled_at=now, next_try_at=None, outcome=outcome)
@@ -170,8 +172,10 @@ class HandleWebhook:
         return outcome
 
 
-async def _handle(unit: BillingUnit, event: ProviderEvent) -> str:
+async def _handle(unit: BillingUnit, event: ProviderEvent, parse: Parse) -> str:
     checkout = event.checkout
+    if event.aftermath is not None:
+        return await take_note(unit, event, event.aftermath, parse)
     if checkout is None:
         return f"ignored: nothing follows from {event.kind}"
     session = await _session_of(unit, checkout)

@@ -60,6 +60,13 @@ class EventKind:
 
 _ALLOCATION: Final = {"generation": NUMBER, "task_id": TEXT}
 _PAID: Final = {"amount_micros": NUMBER, "currency": TEXT}
+_AFTERMATH: Final = {
+    **_PAID,
+    "event_id": TEXT,
+    "payment_id": MAYBE_TEXT,
+    "session_id": MAYBE_TEXT,
+    "status": TEXT,
+}
 _DRIFT: Final = {
     "node_id": MAYBE_TEXT,
     "claim_id": MAYBE_TEXT,
@@ -140,6 +147,24 @@ _PLAIN: Final = (
         meaning="The payment provider speaks of a payment that is none of ours.",
         subject="provider's object",
         payload={"event_id": TEXT, "paid": FLAG},
+    ),
+    EventKind(
+        name="payment.refunded",
+        meaning="A payment was refunded at the payment provider, by hand; the ledger is as before.",
+        subject="provider's object",
+        payload=_AFTERMATH,
+    ),
+    EventKind(
+        name="payment.disputed",
+        meaning="A payment is disputed at the payment provider, or the dispute was lost.",
+        subject="provider's dispute",
+        payload=_AFTERMATH,
+    ),
+    EventKind(
+        name="payment.dispute_won",
+        meaning="A dispute about a payment ended in our favour.",
+        subject="provider's dispute",
+        payload=_AFTERMATH,
     ),
     EventKind(
         name="node.distrusted",

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from gpucloud_core.access.model import Session
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.reasons import REASONS
+from gpucloud_core.billing.aftermath import DISPUTE_LOST
 from gpucloud_core.kernel.ids import UserId
 from gpucloud_core.kernel.unit import Event, Json
 from gpucloud_core.notices.model import NoticeLevel, Severity
@@ -150,6 +151,23 @@ def _unmatched(event: Event, _: Known) -> Told:
     return _for_operators(
         event, Severity.CRITICAL, "A payment at the provider belongs to no payment of ours"
     )
+
+
+def _refunded(event: Event, _: Known) -> Told:
+    return _for_operators(
+        event, Severity.WARNING, "A payment was refunded at the provider; the ledger is as before"
+    )
+
+
+def _disputed(event: Event, _: Known) -> Told:
+    title = "A payment is disputed at the provider; answer there"
+    if event.payload.get("status") == DISPUTE_LOST:
+        title = "A dispute was lost, and the money is gone; the ledger is as before"
+    return _for_operators(event, Severity.CRITICAL, title)
+
+
+def _dispute_won(event: Event, _: Known) -> Told:
+    return Told(clears=(Clear(kind="payment.disputed", subject=event.subject),))
 
 
 def _unreconciled(event: Event, _: Known) -> Told:
@@ -322,6 +340,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "payment.completed": _paid,
     "payment.unmatched": _unmatched,
     "payment.failed_reconcile": _unreconciled,
+    "payment.refunded": _refunded,
+    "payment.disputed": _disputed,
+    "payment.dispute_won": _dispute_won,
     "allocation.active": _active,
     "allocation.failed": _failed,
     RELEASE_FAILED: _release_failed,
@@ -338,8 +359,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "waitlist.offered": _waited(
         NoticeLevel.GOOD,
         "{what} is free now",
-        "Your turn is kept for ten minutes: nobody who waits behind you is served before then. "
-        "Others who launch directly may still be faster.",
+        "The room is kept for you for ten minutes; launch it before then. Nothing is billed until "
+        "it is active.",
     ),
     "waitlist.blocked": _waited(
         NoticeLevel.WARNING,

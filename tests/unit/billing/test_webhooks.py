@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 from access_builders import NOON
 from billing_builders import DOLLAR, TENANT, BillingWorld
+from gpucloud_adapters.memory.cloud import CountedIds
 from gpucloud_adapters.memory.payments import MemoryPayments, SignedEvent
 from gpucloud_adapters.memory.unit import MemoryTransactions, MemoryUnit
-from gpucloud_adapters.stored.kinds import PAYMENTS, WEBHOOK_EVENTS
+from gpucloud_adapters.stored.kinds import ATTENTION_ROWS, PAYMENTS, WEBHOOK_EVENTS
 from gpucloud_core.billing.model import AccountKind, PaymentSession, PaymentState, TransferKind
-from gpucloud_core.billing.ports import Checkout, SignatureInvalid
+from gpucloud_core.billing.ports import Aftermath, AftermathKind, Checkout, SignatureInvalid
 from gpucloud_core.billing.webhooks import (
     FIRST_TRY_AFTER,
     Credit,
@@ -37,6 +38,7 @@ from gpucloud_core.billing.webhooks import (
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import PaymentId, UserId
 from gpucloud_core.kernel.unit import Scope
+from gpucloud_core.notices.tell import TellPeople
 
 COMPLETED = "checkout.session.completed"
 EXPIRED = "checkout.session.expired"
@@ -186,6 +188,76 @@ class TestHandleWebhook:
 
         (after,) = payments(world)
         assert (after.state, after.provider_id) == (PaymentState.COMPLETED, session.provider_id)
+
+
+def said(kind: AftermathKind, status: str, payment_id: str | None) -> Aftermath:
+    return Aftermath(
+        kind=kind,
+        payment_id=payment_id,
+        amount_micros=5 * DOLLAR,
+        currency="USD",
+        status=status,
+    )
+
+
+class TestAftermath:
+    """Refunds and disputes are made at the provider alone. Each is kept, and operators see it.
+
+    Seen to fail when each event told what itself says (a dispute that was won, and opened again by
+    the mail that came late), and when nothing followed from these events.
+    """
+
+    @settings(max_examples=60)
+    @given(data=st.data())
+    def test_leads_to_what_is_so_in_any_order_of_the_mail(self, data: st.DataObject) -> None:
+        with Runner() as runner:
+            runner.run(self._storm(data))
+
+    async def _storm(self, data: st.DataObject) -> None:
+        world = await BillingWorld().opened()
+        session = await world.start_checkout()
+        payment_id = world.processor.pay(session.provider_id or "").payment_id
+        sent = [world.processor.event(COMPLETED, session.provider_id or "")]
+        end = data.draw(st.sampled_from(["", "won", "lost", "warning_closed"]))
+        for status in ("needs_response", "under_review", *([end] if end else [])):
+            world.clock.pass_(timedelta(seconds=data.draw(st.sampled_from([0, 1]))))
+            dispute = said(AftermathKind.DISPUTE, status, payment_id)
+            kind = "closed" if status == end else "updated"
+            sent.append(world.processor.aftermath(f"charge.dispute.{kind}", "dp_1", dispute))
+        refund = said(AftermathKind.REFUND, "succeeded", payment_id)
+        sent.append(world.processor.aftermath("charge.refunded", "ch_1", refund))
+        copies = data.draw(st.lists(st.sampled_from(sent), max_size=8))
+        for event in data.draw(st.permutations([*sent, *copies])):
+            event_id = await world.receive(event)
+            for _ in range(data.draw(st.integers(1, 2))):
+                await world.handle(event_id)
+
+        tell = TellPeople(transactions=world.transactions, ids=CountedIds())
+        for stored in world.transactions.database.outbox:
+            await tell(stored)
+        rows = {
+            row.kind: row
+            for row in world.transactions.database.rows(ATTENTION_ROWS)
+            if row.cleared_at is None
+        }
+        is_open = end not in {"won", "warning_closed"}
+        assert set(rows) == {"payment.refunded", *(["payment.disputed"] if is_open else [])}
+        if is_open:
+            assert rows["payment.disputed"].subject == "dp_1"
+            assert rows["payment.disputed"].facts["status"] == (end or "under_review")
+        assert all(row.handled_at for row in world.transactions.database.rows(WEBHOOK_EVENTS))
+        assert (await world.balance()).available_micros == 20 * DOLLAR, "money is put right by hand"
+
+    async def test_of_a_payment_that_is_not_known_yet_is_noted_all_the_same(self) -> None:
+        world = await BillingWorld().opened()
+        refund = said(AftermathKind.REFUND, "succeeded", "pi_1")
+
+        event = world.processor.aftermath("charge.refunded", "ch_1", refund)
+        outcome = await world.handle(await world.receive(event))
+
+        assert outcome == "noted for operators: payment.refunded (succeeded)"
+        (told,) = world.told("payment.refunded")
+        assert (told.tenant_id, told.payload["payment_id"]) == (None, "pi_1")
 
 
 class TestDueWebhooks:
