@@ -241,6 +241,34 @@ class TestTrouble:
         assert rung == ["now"]
         await engine.dispose()
 
+    async def test_rings_for_what_a_part_of_it_has_emitted_and_not_for_what_was_undone(
+        self, database_url: str, home: Household
+    ) -> None:
+        """Seen to fail when a part kept to itself that it had emitted."""
+        engine = create_engine(database_url, connections=1)
+        rung: list[str] = []
+        transactions = PostgresTransactions(engine, committed=lambda: rung.append("now"))
+
+        async with transactions.begin(home.scope) as unit:
+            with pytest.raises(Conflict):
+                await refused_part(unit)
+        assert rung == []
+
+        async with transactions.begin(home.scope) as unit:
+            async with unit.within(PLATFORM) as part, part.within(home.scope) as inner:
+                await inner.emit(Event(kind="x", subject="y"))
+            assert rung == []
+        assert rung == ["now"]
+        async with transactions.begin(PLATFORM) as unit:
+            assert len(await unit.outbox.pending(limit=9)) == 1
+        await engine.dispose()
+
+
+async def refused_part(unit: PostgresUnit) -> None:
+    async with unit.within(PLATFORM) as part:
+        await part.emit(Event(kind="x", subject="y"))
+        raise Conflict
+
 
 async def refused(transactions: PostgresTransactions, home: Household) -> None:
     async with transactions.begin(home.scope) as unit:

@@ -64,6 +64,16 @@ class TestEveryWrite:
         """That is what puts the key in force."""
         assert all("actor" in WRITES[name].names for name in KEYED)
 
+    def test_that_calls_the_outside_keeps_its_intent(self) -> None:
+        """Its effect cannot be one transaction: what was done outside is not undone with it.
+
+        Seen to fail when ``openPortal`` said nothing of how it takes the key.
+        """
+        calling = {name for name in KEYED if WRITES[name].outside}
+
+        assert {"startCheckout", "openPortal"} <= calling
+        assert {WRITES[name].once for name in calling} == {Once.INTENT}
+
     def test_that_keeps_its_intent_itself_asks_for_the_key(self) -> None:
         intending = [name for name in KEYED if WRITES[name].once is Once.INTENT]
 
