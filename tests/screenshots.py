@@ -1,11 +1,14 @@
 """Picture every screen at two widths in both themes: what ``make screenshots`` runs.
 
-The set lies in docs/screenshots, one WebP per picture, named after the route. Pictures are of a
-cloud in memory with something in every state, so they need no server and come out the same.
+The set lies in docs/screenshots, one WebP per picture, named after the route: every route in either
+theme at either width, and under ``states`` each screen in each of its states, wide and light and
+narrow and dark. Pictures are of clouds in memory with something in every state, so they need no
+server and come out the same.
 """
 
 import asyncio
 import base64
+import logging
 import re
 import sys
 from pathlib import Path
@@ -14,13 +17,14 @@ from typing import Final
 from playwright.async_api import Browser
 
 from world.browser import Visitor, chromium
+from world.every_state import answering, drawn
 from world.page_server import PageServer, page_server
 from world.screens import paths_of, signed_in
 
 WIDTHS: Final = {1440: 900, 390: 844}
 THEMES: Final = ("light", "dark")
-QUALITY: Final = 40
-TALLEST: Final = 1800
+QUALITY: Final = 26
+TALLEST: Final = 1500
 
 
 def name_of(path: str, server: PageServer) -> str:
@@ -65,13 +69,35 @@ async def shoot(browser: Browser, server: PageServer, folder: Path, only: str) -
                         await picture(visitor, folder / f"{name}-{width}-{theme}.webp")
 
 
+async def shoot_states(browser: Browser, server: PageServer, folder: Path, only: str) -> None:
+    """Take a picture of every state whose screen or name contains ``only``."""
+    pages = await drawn(only)
+    for (width, height), theme in zip(WIDTHS.items(), THEMES, strict=True):
+        async with Visitor.arrive(
+            browser,
+            server.url,
+            viewport={"width": width, "height": height},
+            color_scheme=theme,
+            reduced_motion="reduce",
+        ) as visitor:
+            for state, html in pages.items():
+                await visitor.page.route("**/a-state", answering(html))
+                await visitor.go("/a-state")
+                await visitor.page.evaluate("document.fonts.ready.then(() => true)")
+                name = name_of(state, server)
+                await picture(visitor, folder / f"{name}-{width}-{theme}.webp")
+                await visitor.page.unroute("**/a-state")
+
+
 async def main(folder: Path, only: str = "") -> None:
     """Take the pictures and put them in ``folder``."""
+    logging.getLogger().setLevel(logging.WARNING)  # a line for each request would hide what matters
     async with page_server() as server, chromium() as browser:
         await shoot(browser, server, folder, only)
+        await shoot_states(browser, server, folder / "states", only)
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    target.mkdir(parents=True, exist_ok=True)
+    (target / "states").mkdir(parents=True, exist_ok=True)
     asyncio.run(main(target, *sys.argv[2:]))

@@ -1,23 +1,18 @@
 """Every screen in each of its states, in both themes, looked at by axe in a real browser.
 
-The states come from ``world.page_states``; their pages are drawn over a cloud in memory each, and
+The states come from ``world.every_state``; their pages are drawn over a cloud in memory each, and
 handed to the browser in place of an answer, so that style and scripts are the real ones.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pytest
-from litestar.testing import AsyncTestClient
-from playwright.async_api import Browser, Route
+from playwright.async_api import Browser
 
-from api_world import memory_app
-from gpucloud_adapters.memory.cloud import MemoryCloud
-from page_visitor import PageVisitor
 from world.access import faults
 from world.browser import Visitor
+from world.every_state import answering, drawn
 from world.page_server import page_server
-from world.page_states import MATRIX, Scene
 
 pytestmark = [
     pytest.mark.needs_chromium,
@@ -25,27 +20,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 THEMES: Final = ("light", "dark")
-
-
-async def drawn() -> dict[str, str]:
-    """Return each state's page, by screen and state."""
-    pages = {}
-    for path, states in MATRIX.items():
-        for state, (driver, _) in states.items():
-            cloud = await MemoryCloud.found(nodes=2)
-            async with AsyncTestClient(memory_app(cloud)) as client:
-                client.follow_redirects = False
-                visitor = PageVisitor(cloud, client)
-                address = await driver(Scene(visitor, cloud))
-                pages[f"{path} {state}"] = (await visitor.get(address)).text
-    return pages
-
-
-def answering(html: str) -> Callable[[Route], Awaitable[None]]:
-    async def answer(route: Route) -> None:
-        await route.fulfill(body=html, content_type="text/html")
-
-    return answer
 
 
 async def looked_at(browser: Browser, pages: dict[str, str]) -> dict[str, list[str]]:

@@ -295,8 +295,15 @@ MATRIX: Final[Matrix] = {
 
 WITH_OWN_TESTS: Final = {
     "/billing/return": {"confirming"},
-    "/tasks/{id}": {"batch"},
-    "/inbox": {"unread"},
+    "/workloads/{id}/timer": {"refused", "ended"},
+    "/infra/waitlist/join": {"refused"},
+    "/ops/attention/{id}/acknowledge": {"restricted", "refused"},
+    "/ops/attention/{id}/snooze": {"restricted", "refused"},
+    "/admin/nodes": {"empty_first"},
+    "/admin/nodes/new": {"restricted", "refused"},
+    "/admin/nodes/{id}": {"restricted", "refused"},
+    "/admin/allocations": {"bad_address"},
+    "/admin/allocations/{id}": {"restricted", "refused"},
     "/access/ssh-keys": {"refused", "confirm_delete"},
     "/login": {"refused"},
 }

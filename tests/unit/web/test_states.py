@@ -11,11 +11,12 @@ import pytest
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_core.kernel.unit import Scope
 from page_visitor import PageVisitor, heading_of, links, title_of
-from world.page_states import MATRIX, WITH_OWN_TESTS, Scene, add_copy, many, older_of
+from world.every_state import EVERY_STATE
+from world.page_states import WITH_OWN_TESTS, Scene, add_copy, many, older_of
 
 FILE: Final = Path(__file__).resolve().parents[3] / "docs" / "ux" / "inventory.toml"
 SCREENS: Final = tomllib.loads(FILE.read_text(encoding="utf-8"))["screen"]
-CASES: Final = [(path, state) for path, states in MATRIX.items() for state in states]
+CASES: Final = [(path, state) for path, states in EVERY_STATE.items() for state in states]
 NAMES: Final = ("مُدرَّب-70b", "עִבְרִית", "🚀👩‍🚀 sweep", "<b>bold</b>", "x" * 200)
 
 
@@ -24,7 +25,7 @@ class TestMatrix:
     async def test_says_so(
         self, visitor: PageVisitor, cloud: MemoryCloud, path: str, state: str
     ) -> None:
-        driver, words = MATRIX[path][state]
+        driver, words = EVERY_STATE[path][state]
         address = await driver(Scene(visitor, cloud))
         page = await visitor.get(address)
 
@@ -34,7 +35,7 @@ class TestMatrix:
 
     def test_has_every_state_of_its_screens(self) -> None:
         listed = {screen["path"]: set(screen["states"]) for screen in SCREENS}
-        for path, states in MATRIX.items():
+        for path, states in EVERY_STATE.items():
             assert set(states) | WITH_OWN_TESTS.get(path, set()) == listed[path], path
 
 
