@@ -37,6 +37,7 @@ function draw(box) {
   const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px Inter Variable, sans-serif" };
   const highest = Math.max(...data.lines.flatMap((one) => one.values.filter((value) => value != null)), 0);
   const top = data.ceiling ?? (highest ? highest * 1.12 : 1);
+  const last = data.times.length - 1;
   drawn.get(box)?.destroy();
   box.replaceChildren();
   const plot = new uPlot(
@@ -44,7 +45,8 @@ function draw(box) {
       width: Math.max(box.clientWidth, 160),
       height: small ? SMALL : HEIGHT,
       cursor: { points: { size: 6 }, drag: { x: false, y: false } },
-      legend: { live: true },
+      legend: { live: true, show: data.lines.length > 1 },
+      hooks: { ready: [(plot) => plot.setLegend({ idx: last }, false)] }, // the newest, until one points
       scales: { x: { time: true }, y: { range: () => [0, top] } },
       axes: [
         { ...axis, grid: { show: false }, size: 26, values: clock },
@@ -70,10 +72,8 @@ function draw(box) {
     [data.times, ...data.lines.map((one) => one.values)],
     box,
   );
-  const last = data.times.length - 1;
   const rest = () => plot.setLegend({ idx: last }, false);
   plot.over.addEventListener("mouseleave", () => requestAnimationFrame(rest));
-  rest();
   drawn.set(box, plot);
 }
 

@@ -23,13 +23,18 @@ class Kpi:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """A name and its value. ``weak``: pending, so not as sure as the others."""
+    """A name and its value. ``weak``: pending, so not as sure as the others.
+
+    ``copy`` is the whole of a value that is shown shortened, such as an id. ``href`` leads there.
+    """
 
     label: str
     value: str
     note: str = ""
     big: bool = False
     weak: bool = False
+    copy: str = ""
+    href: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

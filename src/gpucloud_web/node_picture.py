@@ -77,6 +77,7 @@ def slot_strip(slots: Sequence[Slot], mine: int) -> SlotStrip | None:
     """Return the strip of a node whose slots are known, in PCI order; None if they are not."""
     if not slots:
         return None
+    mine &= ~mask_of(slots, {SlotState.CLEANUP_BLOCKED})  # fenced, whoever had them
     return SlotStrip.of(
         numa=[slot.numa for slot in slots],
         mine=mine,

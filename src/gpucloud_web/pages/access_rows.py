@@ -67,7 +67,7 @@ KEYS: Final = ListSpec(
         Column(key="fingerprint", title="Fingerprint"),
         Column(key="added", title="Added", sort="id", number=True),
     ),
-    search="Name, comment or fingerprint",
+    search="Name or fingerprint",
 )
 NO_KEYS: Final = Empty(
     heading="No key yet",
@@ -170,6 +170,7 @@ class SessionRow:
     id: str
     state: str
     what: str
+    agent: str  # in full
     where: str
     seen: formats.Moment
     ends: str
@@ -210,13 +211,45 @@ class AccountPage:
         )
 
 
+_BROWSERS: Final = {
+    "Edg": "Edge",
+    "OPR": "Opera",
+    "Firefox": "Firefox",
+    "FxiOS": "Firefox",
+    "CriOS": "Chrome",
+    "Chrome": "Chrome",
+    "Safari": "Safari",
+}
+_SYSTEMS: Final = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "Windows": "Windows",
+    "Macintosh": "macOS",
+    "CrOS": "ChromeOS",
+    "Linux": "Linux",
+}
+
+
+def agent_words(agent: str) -> str:
+    """Return a browser's name and system, such as ``Chrome on Linux``, or what it said of itself.
+
+    The order of the tables matters: browsers name those that they descend from after themselves.
+    """
+    browser = next((words for mark, words in _BROWSERS.items() if f"{mark}/" in agent), "")
+    system = next((words for mark, words in _SYSTEMS.items() if mark in agent), "")
+    return f"{browser} on {system}" if browser and system else browser or agent
+
+
 def _session(session: Session, actor: Actor, now: datetime, zone: tzinfo) -> SessionRow:
     current = session.id == actor.session_id
     agent = session.user_agent or "unknown program"
+    browser = session.kind is SessionKind.BROWSER
     return SessionRow(
         id=session.id,
         state="current" if current else "active",
-        what=agent if session.kind is SessionKind.BROWSER else f"API: {agent}",
+        what=agent_words(agent) if browser else f"API: {agent}",
+        agent=agent,
         where=session.ip or formats.UNKNOWN,
         seen=formats.moment(session.last_seen_at, now, zone),
         ends=formats.short_time(session.ends_at, now, zone),

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from gpucloud_core.kernel.errors import ValidationFailed
 from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_web import formats
 from gpucloud_web.components import Chip, Kept, Pager, SavedView
 from gpucloud_web.tables import (
     Column,
@@ -265,7 +266,7 @@ class ListState:
 
     def _pager(self, page: Page[T]) -> Pager:
         count, noun = len(page.items), self.spec.noun
-        shown = f"{count} {noun}" if count != 1 else f"1 {noun.removesuffix('s')}"
+        shown = formats.counted(count, _singular(noun), noun)
         if page.next_cursor or page.prev_cursor:
             shown += " on this page"
         return Pager(
@@ -277,6 +278,10 @@ class ListState:
 
 def _first(allowed: Collection[str]) -> str:
     return next(iter(allowed))
+
+
+def _singular(noun: str) -> str:
+    return noun.removesuffix("ies") + "y" if noun.endswith("ies") else noun.removesuffix("s")
 
 
 def _fits(each: FilterField, value: str) -> bool:

@@ -230,6 +230,11 @@ def any_row(line: AnyLine, names: Mapping[str, str], zone: tzinfo, *, may_force:
     )
 
 
+def _whose(line: AnyLine) -> str:
+    owner = line.owner or "somebody unknown"
+    return owner if owner == line.tenant else f"{owner} of {line.tenant}"  # a personal tenant
+
+
 def _menu(line: AnyLine, *, may_force: bool) -> tuple[MenuEntry, ...]:
     href = f"{PATH}/{line.allocation.id}"
     entries = [MenuEntry(text="Open", icon="arrow-right", href=href)]
@@ -277,21 +282,27 @@ class OneAnyPage:
         cls, seen: AnyAllocation, names: Mapping[str, str], zone: tzinfo, *, may_force: bool
     ) -> "OneAnyPage":
         line, row = seen.line, seen.line.allocation
-        reason = row.release_failed_reason or row.failure_reason or "none"
+        reason = row.release_failed_reason or row.failure_reason or ""
         return cls(
             id=row.id,
             name=row.name,
             status=line.status,
-            about=f"{line.owner or 'unknown'} of {line.tenant}",
+            about=_whose(line),
             facts=(
                 Fact(label="Hardware", value=hardware(row, names)),
                 Fact(label="Rate", value=rate_words(row, line.status)),
                 Fact(label="Owner", value=line.owner or "unknown"),
-                Fact(label="Tenant", value=f"{line.tenant} ({row.tenant_id})"),
-                Fact(label="Project", value=row.project_id),
-                Fact(label="Claim", value=row.claim_id),
-                Fact(label="Task", value=row.task_id),
-                Fact(label="Reason", value=reason),
+                Fact(label="Tenant", value=line.tenant),
+                *(
+                    Fact(label=label, value=formats.shortened(whole), copy=whole)
+                    for label, whole in (
+                        ("Tenant id", row.tenant_id),
+                        ("Project", row.project_id),
+                        ("Claim", row.claim_id),
+                        ("Task", row.task_id),
+                    )
+                ),
+                *([Fact(label="Reason", value=reason)] if reason else ()),
             ),
             timeline=tuple(
                 TimelineRow(
@@ -329,9 +340,8 @@ class ForcePage:
     def of(cls, line: AnyLine, act: str, *, key: str, error: str = "") -> "ForcePage":
         row = line.allocation
         cleanup = act == "force-cleanup"
-        owner = f"{line.owner or 'somebody'} of {line.tenant}"
         release = (
-            Consequence(icon="users", text=f"It is {owner}'s; they are not asked."),
+            Consequence(icon="users", text=f"It belongs to {_whose(line)}, who is not asked."),
             Consequence(icon="eraser", text="They are cut off at once; its disks are wiped."),
             Consequence(icon="wallet", text="Billing stops the moment it is asked."),
         )

@@ -51,7 +51,7 @@ ATTENTION: Final = ListSpec(
         Column(key="since", title="Since", sort="first_seen", number=True),
         Column(key="kind", title="Kind", optional=True),
     ),
-    search="Words, kind or the object's id",
+    search="Words, kind or id",
     filters=(
         FilterField(
             name="severity",
@@ -90,8 +90,7 @@ def where_of(view: str, severity: str) -> dict[str, tuple[object, ...]]:
 
 def attention_row(row: AttentionRow, now: datetime, zone: tzinfo) -> Row:
     """Return one row: what is so, and who is on it."""
-    facts = [f"{name}: {value}" for name, value in row.facts.items() if value not in {None, ""}]
-    told = " · ".join([row.subject, *facts])[:_FACTS_LENGTH]
+    told = " · ".join(_facts(row))[:_FACTS_LENGTH]
     is_node = row.subject.startswith("nod_")
     subject = f"/admin/nodes/{row.subject}" if is_node else f"{PATH}?q={row.subject}"
     return Row(
@@ -107,6 +106,17 @@ def attention_row(row: AttentionRow, now: datetime, zone: tzinfo) -> Row:
             "kind": Cell(text=row.kind, mono=True),
         },
     )
+
+
+def _facts(row: AttentionRow) -> list[str]:
+    """Return the subject, then each fact in words; ids shortened, as the search finds them too."""
+    said = [formats.shortened(row.subject)]
+    for name, value in row.facts.items():
+        if value in {None, ""}:
+            continue
+        label = name.removesuffix("_id").replace("_", " ")
+        said.append(f"{label}: {formats.shortened(str(value))}")
+    return said
 
 
 def _menu(row: AttentionRow) -> tuple[MenuEntry, ...]:

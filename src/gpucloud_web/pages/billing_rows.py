@@ -243,7 +243,7 @@ class ReturnPage:
                     label="Available now",
                     value=formats.amount(balance.available_micros, balance.currency),
                 ),
-                Fact(label="Payment", value=session.id),
+                Fact(label="Payment", value=formats.shortened(session.id), copy=session.id),
             ),
             waiting=waiting,
             retry=not waiting and session.state is not PaymentState.COMPLETED,

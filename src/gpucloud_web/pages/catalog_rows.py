@@ -50,7 +50,6 @@ class OfferCard:
     sizes: tuple[SizeRow, ...]
     sold_out: bool
     launch_href: str
-    wait_href: str
     notify_href: str
 
     @classmethod
@@ -70,13 +69,14 @@ class OfferCard:
                     free=free_words(offer.available[str(count)], count),
                     available=offer.available[str(count)] > 0,
                     href=address("/launch", sku=offer.sku, gpu_count=count, step="capacity"),
-                    wait_href=address("/infra/waitlist/join", sku=offer.sku, gpu_count=count),
+                    wait_href=address(
+                        "/infra/waitlist/join", sku=offer.sku, gpu_count=count, kind="launch"
+                    ),
                 )
                 for count in offer.allowed_gpu_counts
             ),
             sold_out=is_sold_out(offer),
             launch_href=address("/launch", sku=offer.sku, step="capacity"),
-            wait_href=_wait(offer, "launch"),
             notify_href=_wait(offer, "notify"),
         )
 

@@ -25,8 +25,8 @@ INBOX: Final = ListSpec(
     sorts=NEWEST_FIRST,
     columns=(
         Column(key="title", title="Notice"),
-        Column(key="level", title="About"),
-        Column(key="read", title="Read"),
+        Column(key="level", title="Level"),
+        Column(key="read", title="State"),
         Column(key="at", title="When", sort="id", number=True),
     ),
     search="Words of a notice",

@@ -114,9 +114,9 @@ class TaskPage:
             members=tuple(_member(one, view.allocations, may_cancel) for one in view.members),
             fate=_TOGETHER if task.data.get("together") else _APART,
             money=_money(task, view.allocations),
-            billed_words=_billed_words(first),
+            billed_words=_billed_words(view.allocations),
             hardware=_hardware(view.allocations, names),
-            events=tuple(_event(task, event, now, zone) for event in events.items),
+            events=tuple(_event(view, event, zone) for event in events.items),
             older=address(f"/tasks/{task.id}", cursor=events.next_cursor)
             if events.next_cursor
             else "",
@@ -224,19 +224,38 @@ def _money(task: Task, allocations: Sequence[Allocation]) -> tuple[Fact, ...]:
             Fact(label="Charged after the request", value=formats.amount(0, currency)),
             Fact(label="Hold", value="returned with the request"),
         )
+    billed = [row for row in allocations if _is_billed(row)]
+    if not billed and task.status not in MOVING:
+        return (
+            Fact(label="Charged", value=formats.amount(0, currency)),
+            Fact(label="Hold", value="returned"),
+        )
+    now = sum(row.rate_micros_per_hour for row in billed)
     return (
-        Fact(label="Charged so far", value=formats.amount(0, currency))
-        if task.status in MOVING
-        else Fact(label="Billed", value="from the hand-over on"),
-        Fact(label="Rate once active", value=formats.hourly(rate, currency)),
-        Fact(label="If it fails or you cancel", value="the hold returns at once"),
+        Fact(label="Rate now", value=formats.hourly(now, currency))
+        if billed
+        else Fact(label="Charged so far", value=formats.amount(0, currency)),
+        *(
+            [Fact(label="Rate once active", value=formats.hourly(rate, currency))]
+            if task.status in MOVING
+            else []
+        ),
+        Fact(
+            label="If it fails or you cancel" if task.status in MOVING else "Billed",
+            value="the hold returns at once" if task.status in MOVING else "from the hand-over on",
+        ),
     )
 
 
-def _billed_words(first: Allocation | None) -> str:
-    if first is None or first.active_at is None:
-        return "Not billed"
-    return "Billing stopped" if first.billing_stopped_at else "Billed by the second"
+def _is_billed(row: Allocation) -> bool:
+    return row.active_at is not None and row.billing_stopped_at is None
+
+
+def _billed_words(allocations: Sequence[Allocation]) -> str:
+    if any(_is_billed(row) for row in allocations):
+        return "Billed by the second"
+    stopped = any(row.active_at for row in allocations)
+    return "Billing stopped" if stopped else "Not billed"
 
 
 def _hardware(allocations: Sequence[Allocation], names: Mapping[str, str]) -> tuple[Fact, ...]:
@@ -264,15 +283,18 @@ _EVENTS: Final = {
 }
 
 
-def _event(task: Task, event: TaskEvent, now: datetime, zone: tzinfo) -> LogLine:
+def _event(view: TaskView, event: TaskEvent, zone: tzinfo) -> LogLine:
+    """Return a line of the story; that of a batch names the machine it is of."""
+    task = next((one for one in view.members if one.id == event.task_id), view.task)
+    own = next((row for row in view.allocations if row.id == task.subject), None)
     titles = {step.key: step.title for step in task.steps}
     said = _EVENTS.get(event.kind, event.kind.replace(".", " ").replace("_", " "))
-    if event.step in titles:
-        said = f"{titles[event.step]}: {said}"
+    said = f"{titles[event.step]}: {said}" if event.step in titles else said.capitalize()
+    of_member = own is not None and bool(view.members)
     return LogLine(
-        when=formats.moment(event.at, now, zone),
+        when=formats.moment(event.at, view.as_of, zone),
         clock=formats.clock_time(event.at, zone),
-        topic=event.step or event.kind.partition(".")[0],
-        text=f"{said} ({event.text})" if event.text else said,
+        topic=own.name if own and of_member else event.step or event.kind.partition(".")[0],
+        text=f"{said} · {event.text}" if event.text else said,
         warning=any(word in event.kind for word in _WARNINGS),
     )

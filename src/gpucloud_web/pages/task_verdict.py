@@ -1,9 +1,11 @@
 """What a person wants to know first of a task: how it stands in one sentence, and what to do."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from gpucloud_core.allocations.follow import not_replaced
 from gpucloud_core.allocations.queries import TaskView
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.saga import SAGAS
@@ -31,8 +33,8 @@ class Verdict:
 def verdict(view: TaskView, now: datetime) -> Verdict:
     """Return what a person wants to know first."""
     task = view.task
-    if view.node is not None:
-        return _of_node(task, view.node, now)
+    if view.members or view.node is not None:
+        return _of_node(task, view.node, now) if view.node is not None else _of_batch(view)
     launch = task.kind != "release"
     first = view.allocations[0] if view.allocations else None
     href = f"/workloads/{first.id}" if first and len(view.allocations) == 1 else "/workloads"
@@ -67,8 +69,8 @@ def verdict(view: TaskView, now: datetime) -> Verdict:
                 icon="circle-x",
                 strong="Failed.",
                 text=words,
-                action="Launch again" if launch else "Open workload",
-                href="/launch" if launch else href,
+                action="" if launch else "Open workload",  # launching again stands above it
+                href="" if launch else href,
             )
         case TaskStatus.CANCELLED:
             return Verdict(
@@ -82,6 +84,37 @@ def verdict(view: TaskView, now: datetime) -> Verdict:
         case TaskStatus.QUEUED | TaskStatus.RUNNING:
             money = "Nothing is billed until it is active."
             return _moving(task, money if launch else "Billing has stopped already.", now)
+
+
+def _of_batch(view: TaskView) -> Verdict:
+    """Say how many machines are there, on their way and lost; what replaced one counts for it."""
+    lost = not_replaced(view.allocations)
+    ended = Counter(task.status for task in view.members)
+    moving = sum(ended[status] for status in MOVING)
+    there, cancelled = ended[TaskStatus.SUCCEEDED], ended[TaskStatus.CANCELLED]
+    total = there + moving + cancelled + len(lost)
+    parts = ((moving, "on the way"), (len(lost), "failed"), (cancelled, "cancelled"))
+    said = [f"{number} {words}" for number, words in parts if number]
+    reason = REASONS.get((lost[0].failure_reason if lost else None) or "")
+    why = [reason.words] if reason else []
+    money = "Only machines that are active are billed."
+    strong = f"{there} of {total} are active{', ' if said else ''}{', '.join(said)}."
+    if moving:
+        tone, icon = "busy", "hourglass"
+    elif not (lost or cancelled):
+        tone, icon, money = "ok", "circle-check", "They are reachable over SSH and billed."
+    elif lost:
+        tone, icon = ("warn", "alert-triangle") if there else ("bad", "circle-x")
+    else:
+        tone, icon = "idle", "ban"
+    return Verdict(
+        tone=tone,
+        icon=icon,
+        strong=strong,
+        text=" ".join((*why, money)),
+        action="Open workloads" if there and not moving else "",
+        href="/workloads?view=active" if there and not moving else "",
+    )
 
 
 def _of_node(task: Task, node: Node, now: datetime) -> Verdict:
@@ -121,8 +154,6 @@ def _moving(task: Task, money: str, now: datetime) -> Verdict:
     strong = f"About {formats.duration(left)} to go." if left else "It takes longer than usual."
     if task.status is TaskStatus.QUEUED:
         strong = "Queued; a worker takes it up in a moment."
-    if not task.steps:
-        strong = "Each machine has a task of its own."
     return Verdict(tone="busy", icon="hourglass", strong=strong, text=" ".join((*said, money)))
 
 

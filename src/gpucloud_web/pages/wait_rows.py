@@ -175,7 +175,9 @@ class JoinPage:
             gpu_count=str(count),
             price=f"{formats.hourly(rate, offer.currency)}, from the moment it is active",
             foretold=forecast_words(foretold, zone),
-            waiting=formats.counted(foretold.waiting, "launch waits", "launches wait"),
+            waiting=formats.counted(foretold.waiting, "launch waits", "launches wait")
+            if foretold.waiting
+            else "Nobody waits",
             kinds=tuple(
                 Choice(value=each, text=text, selected=each == kind) for each, text in KINDS.items()
             ),

@@ -356,12 +356,10 @@ def _cost_rows(view: AllocationView, now: datetime, zone: tzinfo) -> tuple[Fact,
         Fact(label="Unit price", value=f"{row.gpu_count} × {unit}"),
         Fact(label="Billed time", value=formats.duration(view.billed_seconds)),
         Fact(label="Posted to the ledger", value=formats.amount(view.settled_micros, row.currency)),
-        Fact(
-            label="Not yet posted",
-            value=f"{formats.amount(pending, row.currency)} pending",
-            weak=True,
-        ),
     ]
+    if pending:
+        value = f"{formats.amount(pending, row.currency)} pending"
+        rows.append(Fact(label="Not yet posted", value=value, weak=True))
     if row.billing_stopped_at:
         stopped = formats.short_time(row.billing_stopped_at, now, zone)
         rows.append(Fact(label="Billing stopped", value=stopped))
@@ -369,6 +367,8 @@ def _cost_rows(view: AllocationView, now: datetime, zone: tzinfo) -> tuple[Fact,
 
 
 def _plan(row: Allocation, now: datetime, zone: tzinfo) -> tuple[Fact, ...]:
+    if row.billing_stopped_at or row.ended_at:
+        return ()  # it is over: there is nothing left to end by itself
     return (
         Fact(label="Release", value=release_words(row, now, zone)),
         Fact(label="At zero balance", value=PLANS[row.end_of_balance]),

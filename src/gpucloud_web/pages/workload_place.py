@@ -34,7 +34,7 @@ class Place:
 
 def place_of(view: AllocationView) -> Place:
     row, topology = view.allocation, view.node.topology
-    mine = _open_mask(view)
+    mine = _open_mask(view) & ~mask_of(view.slots, {SlotState.CLEANUP_BLOCKED})
     free = mask_of(view.slots, {SlotState.AVAILABLE}) & ~mine
     withheld = mask_of(view.slots, OUT_OF_SALE) & ~mine
     others = ((1 << len(topology.gpus)) - 1) & ~mine & ~free & ~withheld

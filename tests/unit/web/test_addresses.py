@@ -3,6 +3,7 @@
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,16 @@ class TestListState:
             }
         assert len(shown(state).chips) == sum(1 for value in narrowed.values() if value)
         assert not state_of(_query(shown(state).clear)).is_filtered
+
+    @pytest.mark.parametrize(
+        ("noun", "words"),
+        [("entries", "1 entry"), ("keys", "1 key"), ("allocations", "1 allocation")],
+    )
+    def test_counts_one_row_in_the_singular(self, noun: str, words: str) -> None:
+        state = ListState.of("/list", {}, replace(SPEC, noun=noun))
+        page = Page(items=("row",), next_cursor=None, prev_cursor=None)
+
+        assert state.list_view(page, [], empty=Empty(heading="", sentence="")).pager.shown == words
 
     async def test_begins_again_if_the_cursor_is_none_of_this_list(self) -> None:
         async def ask(state: ListState) -> Page[str]:

@@ -88,7 +88,7 @@ class TestAllocations:
         await olga.cloud.work()
         act = f"{ANY}/{allocation}/force-release"
         ask = await visitor.get(act)
-        assert "ada of ada" in ask.text
+        assert "It belongs to ada, who is not asked." in ask.text
 
         wrong = await visitor.submit(ask, act, {"confirm": "other", "reason": "abuse"})
         silent = await visitor.submit(ask, act, {"confirm": "notebook", "reason": ""})

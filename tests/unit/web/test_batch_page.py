@@ -1,4 +1,7 @@
-"""A batch of four on its task page, one failing on purpose: the page tells the truth throughout."""
+"""A batch of four on its task page, one failing on purpose: the page tells the truth throughout.
+
+Seen to fail when money was told from the first machine alone, which had failed.
+"""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -54,6 +57,19 @@ class TestBatch:
         after = await ada.get(address)
         assert "Cancel the" not in after.text
         assert "Cancelled" in after.text
+
+    async def test_tells_the_whole_in_one_sentence(self, ada: PageVisitor) -> None:
+        address = await four(ada)
+        first = await ada.get(address)
+        assert "0 of 4 are active, 4 on the way." in first.text
+
+        await first_fails(ada)
+
+        page = await ada.get(address)
+        assert "3 of 4 are active, 1 failed." in page.text
+        assert "Billed by the second" in page.text
+        assert "$9.87/h" in page.text
+        assert '<span class="lv">sweep-4</span>' in page.text
 
     async def test_says_which_failed_and_retries_it_once(self, ada: PageVisitor) -> None:
         address = await four(ada)

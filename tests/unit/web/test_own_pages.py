@@ -2,7 +2,10 @@
 
 import re
 
+import pytest
+
 from gpucloud_adapters.memory.cloud import MemoryCloud
+from gpucloud_web.pages.access_rows import agent_words
 from page_visitor import KEY, PageVisitor, heading_of, links
 
 
@@ -58,3 +61,24 @@ class TestAccount:
         await visitor.post("/preferences/shortcuts", {"shortcuts": "off", "back": "/account"})
 
         assert on not in (await visitor.get("/account")).text
+
+
+class TestAgentWords:
+    @pytest.mark.parametrize(
+        ("agent", "words"),
+        [
+            ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/139.0", "Chrome on Linux"),
+            (
+                "Mozilla/5.0 (Windows NT 10.0) Chrome/139.0 Safari/537.36 Edg/139.0",
+                "Edge on Windows",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18) Version/18.0 Safari/604.1",
+                "Safari on iPhone",
+            ),
+            ("Mozilla/5.0 (Linux; Android 16) Gecko Firefox/141.0", "Firefox on Android"),
+            ("curl/8.9.1", "curl/8.9.1"),
+        ],
+    )
+    def test_name_the_browser_and_the_system(self, agent: str, words: str) -> None:
+        assert agent_words(agent) == words
