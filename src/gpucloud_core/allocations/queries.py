@@ -1,16 +1,18 @@
 """What pages and lists read of allocations and their tasks: rows joined to views, no rules."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
-from gpucloud_core.access.authorize import Action, require
+from gpucloud_core.access.authorize import Action, Allowed, authorize, require
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.errors import ReceiptNotReady
 from gpucloud_core.allocations.lifecycle import PublicStatus, public_status
 from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
 from gpucloud_core.allocations.place import slots_in
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, ProjectId, TaskId
 from gpucloud_core.kernel.rows import ListQuery, Page
@@ -72,6 +74,7 @@ class TaskView:
     allocations: tuple[Allocation, ...]
     as_of: datetime
     node: Node | None = None  # what it is about, if that is a node
+    image: OsImage | None = None  # likewise
 
 
 def cost_of(segments: Sequence[UsageSegment], now: datetime) -> int:
@@ -250,17 +253,35 @@ class ReadTask:
     transactions: Transactions[AllocationUnit]
 
     async def __call__(self, *, actor: Actor, task_id: TaskId) -> TaskView:
+        """Read it.
+
+        Raises:
+            NotFound: there is none, or it is not theirs to know of.
+        """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
             task = await unit.tasks.get(task_id)
-            if task is None:
-                raise NotFound("There is no task with this id.")
-            require(actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id)
-            members = await unit.tasks.find(parent_id=task.id) if not task.subject else ()
-            subjects = [member.subject for member in members] or [task.subject]
-            allocations = await unit.allocations.find_any("id", subjects)
-            node = None if members or allocations else await unit.nodes.get(task.subject)
-            now = await unit.now()
-        return TaskView(task=task, members=members, allocations=allocations, as_of=now, node=node)
+            if task is not None:
+                require(
+                    actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id
+                )
+                return await _view(unit, task)
+        async with self.transactions.begin(_beyond(actor)) as unit:
+            return await _view(unit, await _platform_task(unit, actor, task_id))
+
+
+async def _view(unit: AllocationUnit, task: Task) -> TaskView:
+    members = await unit.tasks.find(parent_id=task.id) if not task.subject else ()
+    subjects = [member.subject for member in members] or [task.subject]
+    allocations = await unit.allocations.find_any("id", subjects)
+    other = not members and not allocations
+    return TaskView(
+        task=task,
+        members=members,
+        allocations=allocations,
+        as_of=await unit.now(),
+        node=await unit.nodes.get(task.subject) if other else None,
+        image=await unit.os_images.get(task.subject) if other else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,16 +293,59 @@ class ListTaskEvents:
     async def __call__(
         self, *, actor: Actor, task_id: TaskId, cursor: str | None = None, limit: int = 50
     ) -> Page[TaskEvent]:
+        """Read a page of it.
+
+        Raises:
+            NotFound: there is no such task, or it is not theirs to know of.
+        """
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
             task = await unit.tasks.get(task_id)
-            if task is None:
-                raise NotFound("There is no task with this id.")
-            require(actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id)
-            members = await unit.tasks.find(parent_id=task.id) if not task.subject else ()
-            told = (task.id, *(member.id for member in members))
-            return await unit.task_events.page(
-                ListQuery(where={"task_id": told}, sort="-id", cursor=cursor, limit=limit)
-            )
+            if task is not None:
+                require(
+                    actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id
+                )
+                return await _story(unit, task, cursor, limit)
+        async with self.transactions.begin(_beyond(actor)) as unit:
+            return await _story(unit, await _platform_task(unit, actor, task_id), cursor, limit)
+
+
+async def _story(
+    unit: AllocationUnit, task: Task, cursor: str | None, limit: int
+) -> Page[TaskEvent]:
+    members = await unit.tasks.find(parent_id=task.id) if not task.subject else ()
+    told = (task.id, *(member.id for member in members))
+    return await unit.task_events.page(
+        ListQuery(where={"task_id": told}, sort="-id", cursor=cursor, limit=limit)
+    )
+
+
+_ABOUT_PLATFORM: Final[Mapping[str, Action]] = {
+    "nod": Action.NODE_READ,
+    "img": Action.CATALOG_MANAGE,
+}
+"""Tasks about what is the platform's own, by the kind of id they are about, and who may read them
+in whichever tenant the operator was that asked for them."""
+
+
+def _beyond(actor: Actor) -> Scope:
+    """Return the scope to look on in for a task that is not of the actor's tenant.
+
+    Raises:
+        NotFound: they read no tasks of the platform.
+    """
+    if not any(
+        isinstance(authorize(actor, action), Allowed) for action in _ABOUT_PLATFORM.values()
+    ):
+        raise NotFound("There is no task with this id.")
+    return Scope.platform()
+
+
+async def _platform_task(unit: AllocationUnit, actor: Actor, task_id: TaskId) -> Task:
+    task = await unit.tasks.get(task_id)
+    action = _ABOUT_PLATFORM.get(task.subject.partition("_")[0]) if task else None
+    if task is None or action is None or not isinstance(authorize(actor, action), Allowed):
+        raise NotFound("There is no task with this id.")
+    return task
 
 
 def is_over(task: Task) -> bool:
