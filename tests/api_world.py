@@ -21,7 +21,7 @@ from gpucloud_core.allocations.metrics import MetricsSource
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.audit.ports import AnchorStore, AuditUnit
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
-from gpucloud_core.catalog.ports import CatalogUnit
+from gpucloud_core.catalog.ports import CatalogUnit, ImageSource
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.outbox import RelayUnit
@@ -143,6 +143,10 @@ class InMemory(Provider):
     @provide
     def metrics(self) -> MetricsSource:
         return SeededMetrics("memory")
+
+    @provide
+    def image_source(self, cloud: MemoryCloud) -> ImageSource:
+        return cloud.images
 
     @provide
     def fleet(self, cloud: MemoryCloud) -> FleetView:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gpucloud_adapters.argon2 import Argon2PasswordHasher
 from gpucloud_adapters.audit_anchors import FileAnchors, anchor_file
 from gpucloud_adapters.credentials import BoxedCredentials
+from gpucloud_adapters.images.http_source import HttpImageSource
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
 from gpucloud_adapters.prometheus.metrics import PrometheusMetrics
@@ -35,7 +36,7 @@ from gpucloud_core.allocations import (
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.audit.ports import AnchorStore, AuditUnit
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
-from gpucloud_core.catalog.ports import CatalogUnit
+from gpucloud_core.catalog.ports import CatalogUnit, ImageSource
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.outbox import Bell, RelayUnit
@@ -191,6 +192,12 @@ class Outside(Provider):
             yield SimulatedMetrics(settings.home / "fleet-seed")
             return
         source = PrometheusMetrics(settings.metrics_url)
+        yield source
+        await source.close()
+
+    @provide
+    async def image_source(self, settings: Settings) -> AsyncIterator[ImageSource]:
+        source = HttpImageSource(settings.image_places)
         yield source
         await source.close()
 

@@ -17,7 +17,7 @@ from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.saga import SAGAS
 from gpucloud_core.billing.payment_sessions import PAYMENT_SESSION
 from gpucloud_core.billing.standing import STANDING
-from gpucloud_core.fleet.tasks import NODE_SAGAS
+from gpucloud_core.fleet.tasks import PLATFORM_SAGAS
 from gpucloud_core.kernel.errors import ERRORS
 from gpucloud_core.kernel.machine import Machine
 from gpucloud_core.nodes.lifecycle import NODE, SLOT
@@ -102,7 +102,7 @@ def tasks() -> str:
     """Return the steps of every kind of task."""
     parts = ["# Tasks\n\nPrinted from the sagas (`make docs`). Durations are the defaults until"]
     parts.append("history says better.\n")
-    for saga in (*SAGAS.values(), *NODE_SAGAS.values()):
+    for saga in (*SAGAS.values(), *PLATFORM_SAGAS.values()):
         undone = "A failure or a cancel undoes it." if saga.undoes else "It has no way back."
         parts.append(f"\n## {saga.title}\n\n{undone}\n")
         rows = [

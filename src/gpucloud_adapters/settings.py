@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
+from gpucloud_adapters.image_places import NOWHERE, NoPlace, Places
+
 PREFIX: Final = "GPUCLOUD_"
 DEFAULT_PORT: Final = 8000
 
@@ -41,6 +43,16 @@ VARIABLES: Final = (
         "GPUCLOUD_METRICS_URL",
         "the simulated fleet's own sampler",
         "Base URL of a Prometheus-compatible API with DCGM's metrics",
+    ),
+    Variable(
+        "GPUCLOUD_IMAGE_SOURCES",
+        "none: no image is read",
+        "Origins that images are verified from, such as https://registry.example, by commas",
+    ),
+    Variable(
+        "GPUCLOUD_IMAGE_NETWORKS",
+        "public addresses alone",
+        "Networks those may also lie in, such as 10.4.0.0/16, by commas",
     ),
     Variable(
         "GPUCLOUD_ALLOW_INSECURE_HOST",
@@ -107,6 +119,7 @@ class Settings:
         stripe_api_base: where Stripe answers; None is Stripe itself.
         public_url: origin under which people reach us, without a slash at its end.
         metrics_url: where metrics are; None asks the simulated fleet's own sampler.
+        image_places: from where images may be read.
     """
 
     database_url: Secret
@@ -120,6 +133,7 @@ class Settings:
     public_url: str
     simulated: bool
     metrics_url: str | None = None
+    image_places: Places = NOWHERE
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
@@ -142,6 +156,7 @@ class Settings:
             public_url=public_url,
             simulated=reader.flag("GPUCLOUD_SIMULATED"),
             metrics_url=reader.text("GPUCLOUD_METRICS_URL").rstrip("/") or None,
+            image_places=reader.image_places(),
         )
         reader.check_urls()
         reader.check_payments(simulated=settings.simulated)
@@ -295,6 +310,18 @@ class _Reader:
             self._check_public_url(public, allowed=allowed)
             return host, port, public
         return host, port, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def image_places(self) -> Places:
+        try:
+            return Places.declared(
+                self._listed("GPUCLOUD_IMAGE_SOURCES"), self._listed("GPUCLOUD_IMAGE_NETWORKS")
+            )
+        except NoPlace as error:
+            self.fault(f"GPUCLOUD_IMAGE_SOURCES and GPUCLOUD_IMAGE_NETWORKS: {error}.")
+            return NOWHERE
+
+    def _listed(self, name: str) -> list[str]:
+        return [part.strip() for part in self.text(name).split(",") if part.strip()]
 
     def check_urls(self) -> None:
         for name, schemes in _SCHEMES.items():

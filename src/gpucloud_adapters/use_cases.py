@@ -36,7 +36,8 @@ from gpucloud_core.billing.accounts import open_account
 from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
 from gpucloud_core.catalog import images, manage
 from gpucloud_core.catalog import queries as sold_queries
-from gpucloud_core.fleet import add, distrust, look, operate, overview, slots, sold
+from gpucloud_core.catalog.ports import ImageSource
+from gpucloud_core.fleet import add, distrust, look, operate, overview, slots, sold, verify_image
 from gpucloud_core.fleet import queries as nodes
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
@@ -123,6 +124,7 @@ USE_CASES: Final = (
     images.ChangeImage,
     sold.ReadSoldSku,
     sold.ReadImageInUse,
+    verify_image.VerifyImage,
     join.JoinWaitlist,
     join.LeaveWaitlist,
     serve.ServeWaitlist,
@@ -221,6 +223,7 @@ class Inside(Provider):
         driver: NodeDriver,
         ids: Ids,
         secrets: SystemSecrets,
+        images_outside: ImageSource,
     ) -> RunTask[AllocationUnit]:
         provision = Provision(transactions=transactions, driver=driver, ids=ids)
         release_ = Release(transactions=transactions, driver=driver, ids=ids)
@@ -231,10 +234,11 @@ class Inside(Provider):
         probe = look.ProbeNode(transactions=fleet, driver=driver, ids=ids)
         discover = look.DiscoverNode(transactions=fleet, driver=driver, ids=ids)
         mode = look.ChangeModeOnNode(transactions=fleet, driver=driver, ids=ids)
+        verify = verify_image.ReadImageOutside(transactions=fleet, source=images_outside)
         actions: tuple[Actions[AllocationUnit], ...] = (
             *(provision, release_, edit, cleanup),
             *(stray, anew),
-            *(probe, discover, mode),
+            *(probe, discover, mode, verify),
         )
         return RunTask(
             transactions=transactions,

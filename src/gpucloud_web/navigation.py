@@ -255,6 +255,7 @@ GROUPS: Final[tuple[NavGroup, ...]] = (
                 title="OS Images",
                 path="/admin/os-images",
                 icon="disc",
+                maturity=_LIVE,
                 audience=Audience.PLATFORM_ADMIN,
                 will_do="The images that can be booted, and where each may run.",
             ),

@@ -145,6 +145,7 @@ STATUS: Final[Mapping[str, Mapping[str, Look]]] = {
     },
     "artifact_trust": {
         "unverified": _look("idle", "circle-dashed", "Unverified"),
+        "verifying": _look("busy", "loader-2", "Verifying"),
         "verified": _look("ok", "shield-check", "Verified"),
         "failed_verification": _look("bad", "shield-x", "Verification failed"),
         "revoked": _look("bad", "ban", "Revoked"),

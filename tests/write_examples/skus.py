@@ -56,6 +56,11 @@ async def _withdraw_price(world: World) -> Call:
     return Call("/admin/skus/h200-sxm/prices/2031-01-01T00:00:00Z")
 
 
+async def _verify_image(world: World) -> Call:
+    made = (await world.client.post("/api/v1/admin/os-images", json=IMAGE)).json()
+    return Call(f"/admin/os-images/{made['id']}/verify")
+
+
 EXAMPLES: Final[Mapping[str, Example]] = {
     "addSku": _add_sku,
     "changeSku": _change_sku,
@@ -63,4 +68,5 @@ EXAMPLES: Final[Mapping[str, Example]] = {
     "addImage": _add_image,
     "changeImage": _change_image,
     "withdrawPrice": _withdraw_price,
+    "verifyImage": _verify_image,
 }

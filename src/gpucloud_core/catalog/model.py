@@ -57,8 +57,24 @@ class Price:
     starts_at: datetime
 
 
+class ImageTrust(StrEnum):
+    """Whether what is kept where an image says is what the image is named by."""
+
+    UNVERIFIED = "unverified"  # nobody looked yet, or it could not be looked at
+    VERIFYING = "verifying"  # it is being read
+    VERIFIED = "verified"  # it was read, and has the digest
+    FAILED = "failed_verification"  # it was read and is another thing, or is not there
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OsImage:
+    """What can be booted. ``digest`` names its content in the form its runtime wants.
+
+    Attributes:
+        trust: what the last verification found, ``trust_at`` when, ``trust_reason`` why or how far.
+        size_bytes: of what was read; None until it was.
+    """
+
     id: ImageId
     name: str
     runtime: Runtime
@@ -67,4 +83,8 @@ class OsImage:
     summary: str = ""
     digest: str = ""
     active: bool = True
+    trust: ImageTrust = ImageTrust.UNVERIFIED
+    trust_reason: str = ""
+    trust_at: datetime | None = None
+    size_bytes: int | None = None
     created_at: datetime

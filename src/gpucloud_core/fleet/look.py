@@ -7,6 +7,7 @@ from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor, PlatformRole
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.fleet.actions import LeavesNothing
 from gpucloud_core.fleet.held import holdings_on, in_use
 from gpucloud_core.fleet.operate import move_node, said
 from gpucloud_core.fleet.ports import FleetUnit
@@ -57,36 +58,12 @@ class LookAtNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _OnFleet:
-    """What both tasks share: no locks before their own, nothing to undo."""
+class _OnFleet(LeavesNothing):
+    """What the tasks on a node share."""
 
     transactions: Transactions[FleetUnit]
     driver: NodeDriver
     ids: Ids
-
-    async def lock(self, unit: AllocationUnit, task: Task) -> None:
-        """Nothing comes before the task's own lock: each step writes in a unit of its own."""
-
-    def intent(self, task: Task, step: str) -> str:
-        return ""
-
-    async def step_begun(self, unit: AllocationUnit, task: Task, step: str) -> None:
-        """A look changes nothing."""
-
-    async def step_done(self, unit: AllocationUnit, task: Task, step: Step) -> None:
-        """What was seen is written by the step itself, so that repeating it changes nothing."""
-
-    async def undo(self, task: Task, step: Step) -> None:
-        """A look leaves nothing behind."""
-
-    async def held_back(self, unit: AllocationUnit, task: Task, step: str) -> str:
-        return ""
-
-    async def is_late(self, unit: AllocationUnit, task: Task) -> bool:
-        return False
-
-    async def undoing(self, unit: AllocationUnit, task: Task) -> None:
-        """A look leaves nothing behind."""
 
     async def _node(self, task: Task) -> Node:
         async with self.transactions.begin(Scope.platform()) as unit:

@@ -1,4 +1,4 @@
-"""The tasks that look at a node: probing and discovery, as literal lists of steps.
+"""The tasks about what is the platform's own, nodes and images, as literal lists of steps.
 
 They belong to the operator who asked, in that person's own tenant and project, so that they are
 followed like any other task.
@@ -72,7 +72,30 @@ CHANGE_MODE: Final = Saga(
     ),
 )
 
-NODE_SAGAS: Final = {saga.kind: saga for saga in (PROBE_NODE, DISCOVER_NODE, CHANGE_MODE)}
+VERIFY_IMAGE: Final = Saga(
+    kind="verify_image",
+    title="Verify an image",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="read",
+            title="Read it from where it is kept",
+            usual=timedelta(seconds=10),
+            timeout=timedelta(hours=2),
+            attempts=3,
+        ),
+        StepPlan(
+            key="compare",
+            title="Compare it with what it is named by",
+            usual=timedelta(seconds=1),
+            attempts=1,
+        ),
+    ),
+)
+
+PLATFORM_SAGAS: Final = {
+    saga.kind: saga for saga in (PROBE_NODE, DISCOVER_NODE, CHANGE_MODE, VERIFY_IMAGE)
+}
 
 
 async def queue_on_node(
@@ -89,7 +112,20 @@ async def queue_on_node(
     Raises:
         ValidationFailed: the operator's tenant has no project that the task could be in.
     """
-    earlier = await unit.tasks.find(subject=node.id, kind=saga.kind, finished_at=None)
+    return await queue_about(unit, ids, actor, node.id, saga, data=data)
+
+
+async def queue_about(
+    unit: AllocationUnit,
+    ids: Ids,
+    actor: Actor,
+    subject: str,
+    saga: Saga,
+    *,
+    data: Mapping[str, Json] | None = None,
+) -> Task:
+    """Write a task about ``subject``, likewise."""
+    earlier = await unit.tasks.find(subject=subject, kind=saga.kind, finished_at=None)
     if earlier:
         return earlier[0]
     usual = await unit.tasks.usual_seconds(saga.kind, [plan.key for plan in saga.steps])
@@ -99,7 +135,7 @@ async def queue_on_node(
         tenant_id=actor.tenant_id,
         project_id=await _project_of(unit, actor),
         kind=saga.kind,
-        subject=node.id,
+        subject=subject,
         steps=saga.fresh_steps(usual),
         due_at=now,
         data=data or {},
@@ -113,6 +149,6 @@ async def queue_on_node(
 async def _project_of(unit: AllocationUnit, actor: Actor) -> ProjectId:
     projects = await unit.projects.find(tenant_id=actor.tenant_id, deleted_at=None)
     if not projects:
-        detail = "Work on nodes is followed in a project of yours; make one first."
+        detail = "Work on the platform is followed in a project of yours; make one first."
         raise ValidationFailed(detail, fields=[FieldError("", "no_project", detail)])
     return projects[0].id

@@ -14,6 +14,7 @@ from gpucloud_core.catalog.images import AddImage, ChangeImage, ImageAsked, Imag
 from gpucloud_core.catalog.model import OsImage, Runtime
 from gpucloud_core.catalog.queries import ListAllImages
 from gpucloud_core.fleet.sold import ImageInUse, ReadImageInUse
+from gpucloud_core.fleet.verify_image import VerifyImage
 from gpucloud_core.kernel.ids import ImageId, parse_id
 from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
 
@@ -56,6 +57,10 @@ class ImageSeen(msgspec.Struct, kw_only=True):
     digest: str
     summary: str
     active: bool
+    trust: str
+    trust_reason: str
+    trust_at: datetime | None
+    size_bytes: int | None
     created_at: datetime
 
     @classmethod
@@ -69,6 +74,10 @@ class ImageSeen(msgspec.Struct, kw_only=True):
             digest=image.digest,
             summary=image.summary,
             active=image.active,
+            trust=image.trust,
+            trust_reason=image.trust_reason,
+            trust_at=image.trust_at,
+            size_bytes=image.size_bytes,
             created_at=image.created_at,
         )
 
@@ -88,6 +97,12 @@ class ImageInUseBody(ImageSeen, kw_only=True):
             only_image_of=[sku.id for sku in used.only_here],
             allocations=used.allocations,
         )
+
+
+class VerificationBody(msgspec.Struct):
+    """The task that reads and compares it."""
+
+    task_id: str
 
 
 class AdminImages(Controller):
@@ -141,3 +156,14 @@ class AdminImages(Controller):
         found = ImageId(parse_id("img", image_id))
         changes = ImageChanges(**msgspec.structs.asdict(data))
         return ImageSeen.of(await change_image(actor=actor, image_id=found, changes=changes))
+
+    @post("/{image_id:str}/verify", operation_id="verifyImage", status_code=202)
+    async def verify(
+        self,
+        image_id: FromPath[str],
+        actor: NamedDependency[Actor],
+        verify_image: FromDishka[VerifyImage],
+    ) -> VerificationBody:
+        """Read an image from where it is kept, and compare it with what it is named by."""
+        found = ImageId(parse_id("img", image_id))
+        return VerificationBody(await verify_image(actor=actor, image_id=found))

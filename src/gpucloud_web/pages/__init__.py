@@ -12,6 +12,7 @@ from gpucloud_web.pages.catalog import CatalogPages
 from gpucloud_web.pages.coming import ComingPages
 from gpucloud_web.pages.gallery import gallery
 from gpucloud_web.pages.home import HomePages
+from gpucloud_web.pages.images import ImagePages
 from gpucloud_web.pages.inbox import InboxPages
 from gpucloud_web.pages.launch import LaunchPages
 from gpucloud_web.pages.live import live
@@ -54,6 +55,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     NodeActPages,
     SkuPages,
     PricePages,
+    ImagePages,
     WaitlistPages,
     AttentionPages,
     ComingPages,

@@ -28,6 +28,7 @@ KINDS: Final = {
     "probe_node": "Probe",
     "discover_node": "Discover",
     "change_mode": "Change the mode of",
+    "verify_image": "Verify",
 }
 _APART: Final = "each goes its own way and can be cancelled on its own"
 _TOGETHER: Final = "together: handed over when all are ready, or none of them"
@@ -95,8 +96,9 @@ class TaskPage:
         subject = _subject(view)
         alone = first is not None and len(view.allocations) == 1
         href = f"/workloads/{first.id}" if first and alone else "/workloads"
-        if view.node is not None:
-            href = f"/admin/nodes/{view.node.id}"
+        place = _platform_place(view)
+        if place.href:
+            href = place.href
         cancellable = moving and task.kind == "provision" and task.cancel_requested_at is None
         return cls(
             id=task.id,
@@ -104,8 +106,8 @@ class TaskPage:
             status=task.status,
             status_words=_status_words(task),
             about=f"started {formats.short_time(task.started_at or task.created_at, now, zone)}",
-            list_title="Workloads" if view.node is None else "Nodes",
-            list_href="/workloads" if view.node is None else "/admin/nodes",
+            list_title=place.list_title,
+            list_href=place.list_href,
             subject=subject,
             subject_href=href,
             verdict=verdict(view, now),
@@ -131,6 +133,25 @@ class TaskPage:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where what a task is about stands; without an address it is a workload."""
+
+    list_title: str = "Workloads"
+    list_href: str = "/workloads"
+    href: str = ""
+
+
+def _platform_place(view: TaskView) -> _Place:
+    if view.node is not None:
+        href = f"/admin/nodes/{view.node.id}"
+        return _Place(list_title="Nodes", list_href="/admin/nodes", href=href)
+    if view.image is not None:
+        href = f"/admin/os-images/{view.image.id}"
+        return _Place(list_title="OS Images", list_href="/admin/os-images", href=href)
+    return _Place()
+
+
 def _cancel_rest(view: TaskView) -> str:
     if not view.members:
         return ""
@@ -149,6 +170,8 @@ def _retry(view: TaskView) -> str:
 def _subject(view: TaskView) -> str:
     if view.node is not None:
         return view.node.name
+    if view.image is not None:
+        return f"{view.image.name} {view.image.version}"
     if len(view.allocations) == 1:
         return view.allocations[0].name
     return formats.counted(len(view.allocations), "workload")

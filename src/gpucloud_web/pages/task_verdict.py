@@ -9,7 +9,8 @@ from gpucloud_core.allocations.follow import not_replaced
 from gpucloud_core.allocations.queries import TaskView
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.saga import SAGAS
-from gpucloud_core.fleet.tasks import NODE_SAGAS
+from gpucloud_core.catalog.model import ImageTrust, OsImage
+from gpucloud_core.fleet.tasks import PLATFORM_SAGAS
 from gpucloud_core.nodes.model import Node
 from gpucloud_core.work.model import Step, StepStatus, Task, TaskStatus
 from gpucloud_web import formats
@@ -33,8 +34,8 @@ class Verdict:
 def verdict(view: TaskView, now: datetime) -> Verdict:
     """Return what a person wants to know first."""
     task = view.task
-    if view.members or view.node is not None:
-        return _of_node(task, view.node, now) if view.node is not None else _of_batch(view)
+    if view.members or view.node is not None or view.image is not None:
+        return _of_batch(view) if view.members else _of_platform(view, now)
     launch = task.kind != "release"
     first = view.allocations[0] if view.allocations else None
     href = f"/workloads/{first.id}" if first and len(view.allocations) == 1 else "/workloads"
@@ -117,6 +118,13 @@ def _of_batch(view: TaskView) -> Verdict:
     )
 
 
+def _of_platform(view: TaskView, now: datetime) -> Verdict:
+    if view.image is not None:
+        return _of_image(view.task, view.image, now)
+    assert view.node is not None  # noqa: S101  it is about one of the two
+    return _of_node(view.task, view.node, now)
+
+
 def _of_node(task: Task, node: Node, now: datetime) -> Verdict:
     if task.status in MOVING:
         return _moving(task, "Nothing is changed on the machine.", now)
@@ -129,6 +137,21 @@ def _of_node(task: Task, node: Node, now: datetime) -> Verdict:
         text=told.text,
         action=told.action,
         href=told.href,
+    )
+
+
+def _of_image(task: Task, image: OsImage, now: datetime) -> Verdict:
+    if task.status in MOVING:
+        far = f"{image.trust_reason}. " if image.trust is ImageTrust.VERIFYING else ""
+        return _moving(task, f"{far[:1].upper()}{far[1:]}Nothing of it is kept here.", now)
+    worked = task.status is TaskStatus.SUCCEEDED
+    return Verdict(
+        tone="ok" if worked else "bad",
+        icon="shield-check" if worked else "shield-x",
+        strong="Verified." if worked else "Not verified.",
+        text="What is kept there is what the image is named by." if worked else task.error_detail,
+        action="Open image",
+        href=f"/admin/os-images/{image.id}",
     )
 
 
@@ -159,7 +182,7 @@ def _moving(task: Task, money: str, now: datetime) -> Verdict:
 
 def usual_seconds(task: Task, step: Step) -> int:
     """Return how long a step usually takes: by history, else by the table."""
-    sagas = SAGAS | NODE_SAGAS
+    sagas = SAGAS | PLATFORM_SAGAS
     if step.usual_seconds or task.kind not in sagas:
         return step.usual_seconds
     plans = {plan.key: plan for plan in sagas[task.kind].steps}

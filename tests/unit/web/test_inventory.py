@@ -13,6 +13,7 @@ from api_world import memory_app
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_web.navigation import PAGES, Maturity
 from gpucloud_web.pages.admin import FORCES
+from gpucloud_web.pages.images import OFFERS
 from gpucloud_web.pages.node_words import BY_PATH as NODE_ACTS
 from gpucloud_web.pages.nodes import SAGAS
 from gpucloud_web.pages.skus import SALES
@@ -62,6 +63,7 @@ class TestInventory:
             *("/find", "/inbox/read", "/inbox/{}/read"),
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),
+            *(f"/admin/os-images/{{}}/{act}" for act in ("verify", *OFFERS)),
             *(f"/admin/skus/{{}}/{act}" for act in ("price/withdraw", *SALES)),
             *(f"/infra/allocations/{{}}/{act}" for act in ("receipt", *ACTS)),
             *(

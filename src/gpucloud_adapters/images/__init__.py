@@ -1,0 +1,1 @@
+"""Images read from registries and web servers: declared places only."""
