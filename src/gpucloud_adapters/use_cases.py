@@ -50,7 +50,8 @@ from gpucloud_core.placement import change_mode, onboard, rediscover
 from gpucloud_core.placement.enroll import EnrollNode
 from gpucloud_core.waitlist import join, serve
 from gpucloud_core.waitlist import queries as waiting
-from gpucloud_core.work.run import Actions, RunTask
+from gpucloud_core.work.run import RunTask
+from gpucloud_core.work.turn import Actions
 
 USE_CASES: Final = (
     sign_in.SignIn,

@@ -8,7 +8,7 @@ import pytest
 from contracts.stores import PLATFORM, Household, StoreContract, StoreUnit
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
 from row_builders import (
@@ -212,6 +212,72 @@ class DueContract(StoreContract):
         with pytest.raises(NotFound):
             async with transactions.begin(home.scope) as unit:
                 await unit.tasks.keep(a_task(home.tenant.id, home.project.id), ())
+
+    async def test_keeps_many_tasks_with_their_stories_in_one_go(
+        self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
+    ) -> None:
+        step = Step(
+            key="boot",
+            title='it\'s "so"',
+            status=StepStatus.COMPLETED,
+            started_at=NOW,
+            finished_at=NOW + SECOND,
+            result={"made": "{x}", "n": 3, "is": True},
+        )
+        tasks = [a_task(one.tenant.id, one.project.id) for one in (home, neighbour, home)]
+        moved = [
+            replace(
+                tasks[0], status=TaskStatus.RUNNING, due_at=None, lease_token="t", steps=(step,)
+            ),
+            replace(tasks[1], wait_reason="it's {late}", data={"n": 1, "of": [None, "x"]}),
+            replace(tasks[2], finished_at=NOW, due_at=None, steps=(step,), generation=7),
+        ]
+        lines = {
+            task.id: [
+                TaskEvent(
+                    id=fresh("evt"),
+                    tenant_id=task.tenant_id,
+                    task_id=task.id,
+                    at=NOW,
+                    kind=f"line {number}",
+                )
+                for number in range(3 - place)
+            ]
+            for place, task in enumerate(tasks)
+        }
+        async with transactions.begin(PLATFORM) as unit:
+            for task in tasks:
+                await unit.tasks.add(task)
+            await unit.tasks.keep_all([(task, lines[task.id]) for task in moved])
+            await unit.tasks.keep_all([])
+
+        async with transactions.begin(PLATFORM) as unit:
+            for task in moved:
+                assert await unit.tasks.get(task.id) == task
+                assert list(await unit.task_events.find(task_id=task.id)) == lines[task.id]
+
+        missing = a_task(home.tenant.id, home.project.id)
+        with pytest.raises(NotFound):
+            await self._keep_together(transactions, replace(moved[0], error="no"), missing)
+        async with transactions.begin(PLATFORM) as unit:
+            assert await unit.tasks.get(tasks[0].id) == moved[0]
+
+    async def _keep_together(self, transactions: Transactions[StoreUnit], *tasks: Task) -> None:
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.tasks.keep_all([(task, ()) for task in tasks])
+
+    async def test_locks_many_tasks_at_once(
+        self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
+    ) -> None:
+        tasks = [a_task(one.tenant.id, one.project.id) for one in (home, neighbour)]
+        async with transactions.begin(PLATFORM) as unit:
+            for task in tasks:
+                await unit.tasks.add(task)
+
+        async with transactions.begin(PLATFORM) as unit:
+            found = await unit.tasks.lock_free([tasks[1].id, TaskId(fresh("tsk")), tasks[0].id])
+            assert sorted(found, key=lambda task: task.id) == sorted(tasks, key=lambda t: t.id)
+            assert not await unit.tasks.lock_free([])
 
     async def test_takes_an_idempotency_key_again_in_a_later_transaction(
         self, transactions: Transactions[StoreUnit], home: Household

@@ -295,6 +295,13 @@ class MemoryTasks(MemoryRows[Task]):
             await events.add(event)
         await self.put(task)
 
+    async def keep_all(self, kept: Sequence[tuple[Task, Sequence[TaskEvent]]]) -> None:
+        for task, story in kept:
+            await self.keep(task, story)
+
+    async def lock_free(self, task_ids: Sequence[TaskId]) -> Sequence[Task]:
+        return await self.find_any("id", task_ids)  # units are serial: nobody else has a lock
+
     async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
         found = self.having(
             lambda row: (

@@ -4,18 +4,16 @@ Rows that have come due are found by an index made for it. Where a worker acts o
 is given, they come locked, and rows that another worker holds are skipped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     DateTime,
     Text,
     bindparam,
     func,
-    insert,
     or_,
     select,
     text,
@@ -25,17 +23,14 @@ from sqlalchemy import (
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
-from gpucloud_adapters.stored.steps import ENOUGH, LATEST, completed_seconds
 from gpucloud_core.access.model import OneTimeToken
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.ports import MAY_EXPIRE
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
-from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.idempotency import StoredResponse
-from gpucloud_core.kernel.ids import AllocationId, TaskId, TenantId
+from gpucloud_core.kernel.ids import AllocationId, TenantId
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.waitlist.model import WaitEntry
-from gpucloud_core.work.model import Task, TaskEvent
 
 ONE_TIME_TOKENS: Final = Statements(kinds.ONE_TIME_TOKENS)
 STORED_RESPONSES: Final = Statements(kinds.STORED_RESPONSES)
@@ -44,7 +39,6 @@ WAITLIST: Final = Statements(kinds.WAITLIST)
 USAGE_SEGMENTS: Final = Statements(kinds.USAGE_SEGMENTS)
 BILLING_ACCOUNTS: Final = Statements(kinds.BILLING_ACCOUNTS)
 WEBHOOK_EVENTS: Final = Statements(kinds.WEBHOOK_EVENTS)
-TASKS: Final = Statements(kinds.TASKS)
 
 _NOW: Final = bindparam("now", type_=DateTime(timezone=True))
 _LIMIT: Final = bindparam("row_limit", type_=BigInteger)
@@ -170,93 +164,3 @@ _EVENTS_DUE: Final = (
 class PostgresWebhookEvents(PostgresRows[WebhookEvent]):
     async def due(self, now: datetime, *, limit: int) -> Sequence[WebhookEvent]:
         return await self.read(_EVENTS_DUE, {"now": now, "row_limit": limit})
-
-
-_task = TASKS.columns
-_TASKS_DUE: Final = (
-    select(_task.id)
-    .where(
-        _task.due_at <= _NOW,
-        _task.finished_at.is_(None),
-        _task.lease_token.is_(None) | _task.lease_until.is_(None) | (_task.lease_until <= _NOW),
-    )
-    .order_by(_task.due_at)
-    .limit(_LIMIT)
-    .with_for_update(skip_locked=True)
-)
-_NOTE_SECONDS: Final = text("""
-    INSERT INTO step_durations (kind, step, task_id, finished_at, seconds)
-    SELECT :kind, step, :task, finished_at, seconds
-    FROM unnest(CAST(:steps AS text[]), CAST(:ends AS timestamptz[]), CAST(:seconds AS bigint[]))
-        AS done (step, finished_at, seconds)
-    ON CONFLICT DO NOTHING
-""")
-_EVENTS: Final = Statements(kinds.TASK_EVENTS)
-_lines: Final = (
-    func.unnest(
-        *(
-            bindparam(f"all_{name}", type_=ARRAY(_EVENTS.columns[name].type))
-            for name in kinds.TASK_EVENTS.fields
-        )
-    )
-    .table_valued(*kinds.TASK_EVENTS.fields, name="line")
-    .render_derived()
-)
-_KEEP: Final = TASKS.put.add_cte(
-    insert(_EVENTS.mapping.table)
-    .from_select(list(kinds.TASK_EVENTS.fields), select(*_lines.c))
-    .cte("told")
-)
-_USUAL_SECONDS: Final = text("""
-    SELECT wanted.step, percentile_disc(0.5) WITHIN GROUP (ORDER BY latest.seconds)
-    FROM unnest(CAST(:steps AS text[])) AS wanted (step), LATERAL (
-        SELECT seconds FROM step_durations AS d
-        WHERE d.kind = :kind AND d.step = wanted.step ORDER BY d.finished_at DESC LIMIT :latest
-    ) AS latest
-    GROUP BY wanted.step HAVING count(*) >= :enough
-""")
-
-
-class PostgresTasks(PostgresRows[Task]):
-    """Tasks, and how long their steps took, which is known across tenants."""
-
-    async def add(self, row: Task) -> None:
-        await super().add(row)
-        await self._note_seconds(row)
-
-    async def put(self, row: Task) -> None:
-        await super().put(row)
-        await self._note_seconds(row)
-
-    async def keep(self, task: Task, story: Sequence[TaskEvent]) -> None:
-        lines = [_EVENTS.mapping.encode(event) for event in story]
-        values = self.statements.mapping.encode(task)
-        values["row_key"] = values.pop(self.kind.key)
-        for name in kinds.TASK_EVENTS.fields:
-            values[f"all_{name}"] = [line[name] for line in lines]
-        if not await self.session.change(_KEEP, values):
-            raise NotFound
-        await self._note_seconds(task)
-
-    async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
-        found = await self.session.rows(_TASKS_DUE, {"now": now, "row_limit": limit})
-        return [TaskId(row[0]) for row in found]
-
-    async def usual_seconds(self, kind: str, steps: Sequence[str]) -> Mapping[str, int]:
-        given = {"kind": kind, "steps": list(steps), "latest": LATEST, "enough": ENOUGH}
-        return {row[0]: row[1] for row in await self.session.rows(_USUAL_SECONDS, given)}
-
-    async def _note_seconds(self, task: Task) -> None:
-        """Keep the seconds of each completed step of a finished task, once."""
-        if task.finished_at is not None and (done := completed_seconds(task)):
-            steps, ends, seconds = map(list, zip(*done, strict=True))
-            await self.session.change(
-                _NOTE_SECONDS,
-                {
-                    "kind": task.kind,
-                    "task": task.id,
-                    "steps": steps,
-                    "ends": ends,
-                    "seconds": seconds,
-                },
-            )

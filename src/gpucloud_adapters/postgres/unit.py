@@ -22,6 +22,7 @@ from gpucloud_adapters.postgres.ledger import PostgresLedger
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.statements import Statements
+from gpucloud_adapters.postgres.tasks import TASKS, PostgresTasks
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.access.model import (
@@ -292,8 +293,8 @@ class PostgresUnit:
         return due.PostgresWebhookEvents(self._session, due.WEBHOOK_EVENTS)
 
     @property
-    def tasks(self) -> due.PostgresTasks:
-        return due.PostgresTasks(self._session, due.TASKS)
+    def tasks(self) -> PostgresTasks:
+        return PostgresTasks(self._session, TASKS)
 
     @property
     def task_events(self) -> PostgresRows[TaskEvent]:

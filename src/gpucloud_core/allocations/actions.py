@@ -33,7 +33,7 @@ from gpucloud_core.nodes.model import WipeEvidence
 from gpucloud_core.nodes.ports import NodeDriver
 from gpucloud_core.work.model import Step, Task, TaskStatus
 from gpucloud_core.work.plan import Finish, Saga
-from gpucloud_core.work.run import OutOfTime
+from gpucloud_core.work.turn import OutOfTime
 
 WORKER: Final = "gpucloud"  # who moved it, in a timeline
 
@@ -190,8 +190,10 @@ class Provision(OnNode):
         return await gang.held_back(unit, task, step)
 
     async def step_begun(self, unit: AllocationUnit, task: Task, step: str) -> None:
+        if step != "check_node":
+            return
         allocation = await self._allocation(unit, task)
-        if step == "reserve" or allocation.state is not AllocationState.REQUESTED:
+        if allocation.state is not AllocationState.REQUESTED:
             return
         now = await unit.now()
         if not LIFECYCLE.overdue(allocation.state, allocation.state_since, now):
@@ -238,10 +240,9 @@ class Provision(OnNode):
         }
 
     async def step_done(self, unit: AllocationUnit, task: Task, step: Step) -> None:
-        allocation = await self._allocation(unit, task)
         match step.key:
             case "create":
-                made = step.result
+                allocation, made = await self._allocation(unit, task), step.result
                 await unit.allocations.put(
                     replace(
                         allocation,
@@ -259,6 +260,7 @@ class Provision(OnNode):
             case "verify":
                 await gang.wake(unit, task)
             case "hand_over":
+                allocation = await self._allocation(unit, task)
                 now = await unit.now(not_before=allocation.state_since)
                 cause = Cause(actor=WORKER, at=now, reason="The health gate passed.")
                 await advance(

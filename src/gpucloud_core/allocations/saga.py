@@ -14,12 +14,15 @@ PROVISION: Final = Saga(
             key="reserve",
             title="Secure the place and the hold",
             usual=timedelta(seconds=1),
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="check_node",
             title="Check the node",
             usual=timedelta(seconds=1),
             timeout=timedelta(seconds=30),
+            shares_end=True,
         ),
         StepPlan(
             key="create",
@@ -27,18 +30,21 @@ PROVISION: Final = Saga(
             usual=timedelta(seconds=5),
             timeout=timedelta(seconds=120),
             leaves=True,
+            shares_begin=True,
         ),
         StepPlan(
             key="apply_keys",
             title="Apply your SSH keys and read them back",
             usual=timedelta(seconds=1),
             timeout=timedelta(seconds=30),
+            shares_begin=True,
         ),
         StepPlan(
             key="verify",
             title="Pass the health gate",
             usual=timedelta(seconds=2),
             timeout=timedelta(seconds=60),
+            shares_begin=True,
         ),
         StepPlan(
             key="hand_over",
@@ -60,6 +66,8 @@ RELEASE: Final = Saga(
             usual=timedelta(seconds=1),
             timeout=timedelta(seconds=30),
             attempts=8,
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="remove",
@@ -67,6 +75,8 @@ RELEASE: Final = Saga(
             usual=timedelta(seconds=2),
             timeout=timedelta(seconds=60),
             attempts=8,
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="wipe",
@@ -74,6 +84,7 @@ RELEASE: Final = Saga(
             usual=timedelta(seconds=5),
             timeout=timedelta(seconds=300),
             attempts=6,
+            shares_begin=True,
         ),
         StepPlan(
             key="verify_clean",
@@ -81,11 +92,15 @@ RELEASE: Final = Saga(
             usual=timedelta(seconds=2),
             timeout=timedelta(seconds=60),
             attempts=6,
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="free",
             title="Make the capacity available again",
             usual=timedelta(seconds=1),
+            shares_begin=True,
+            shares_end=True,
         ),
     ),
 )
@@ -99,6 +114,8 @@ FORCE_CLEANUP: Final = Saga(
             key="free",
             title="Make the capacity available again, on an operator's word",
             usual=timedelta(seconds=1),
+            shares_begin=True,
+            shares_end=True,
         ),
     ),
 )
@@ -107,6 +124,7 @@ EDIT_KEYS: Final = Saga(
     kind="edit_keys",
     title="Change SSH keys",
     undoes=False,
+    shares_finish=True,
     steps=(
         StepPlan(
             key="apply_keys",
@@ -114,6 +132,7 @@ EDIT_KEYS: Final = Saga(
             usual=timedelta(seconds=1),
             timeout=timedelta(seconds=30),
             attempts=6,
+            shares_begin=True,
         ),
     ),
 )
@@ -129,6 +148,8 @@ RESTART: Final = Saga(
             usual=timedelta(seconds=5),
             timeout=timedelta(seconds=90),
             attempts=4,
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="verify",
@@ -136,6 +157,8 @@ RESTART: Final = Saga(
             usual=timedelta(seconds=2),
             timeout=timedelta(seconds=60),
             attempts=4,
+            shares_begin=True,
+            shares_end=True,
         ),
     ),
 )
@@ -144,30 +167,39 @@ CLEAN_UP: Final = Saga(
     kind="clean_up",
     title="Clean up a stray machine",
     undoes=False,
+    shares_finish=True,
     steps=(
         StepPlan(
             key="cut_off",
             title="Cut off access",
             usual=timedelta(seconds=1),
             timeout=timedelta(seconds=30),
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="remove",
             title="Remove the slice",
             usual=timedelta(seconds=2),
             timeout=timedelta(seconds=60),
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="wipe",
             title="Wipe",
             usual=timedelta(seconds=5),
             timeout=timedelta(seconds=300),
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="verify_clean",
             title="Prove that nothing is left",
             usual=timedelta(seconds=2),
             timeout=timedelta(seconds=60),
+            shares_begin=True,
+            shares_end=True,
         ),
     ),
 )

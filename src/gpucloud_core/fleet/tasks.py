@@ -21,6 +21,7 @@ PROBE_NODE: Final = Saga(
     kind="probe_node",
     title="Probe a node",
     undoes=False,
+    shares_finish=True,
     steps=(
         StepPlan(
             key="reach",
@@ -28,11 +29,15 @@ PROBE_NODE: Final = Saga(
             usual=timedelta(seconds=2),
             timeout=timedelta(seconds=30),
             attempts=3,
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="compare",
             title="Compare them with what is known",
             usual=timedelta(seconds=1),
+            shares_begin=True,
+            shares_end=True,
         ),
     ),
 )
@@ -41,6 +46,7 @@ DISCOVER_NODE: Final = Saga(
     kind="discover_node",
     title="Discover a node",
     undoes=False,
+    shares_finish=True,
     steps=(
         StepPlan(
             key="read",
@@ -48,11 +54,15 @@ DISCOVER_NODE: Final = Saga(
             usual=timedelta(seconds=4),
             timeout=timedelta(seconds=90),
             attempts=3,
+            shares_begin=True,
+            shares_end=True,
         ),
         StepPlan(
             key="propose",
             title="Propose slots, or say what differs",
             usual=timedelta(seconds=1),
+            shares_begin=True,
+            shares_end=True,
         ),
     ),
 )
@@ -61,6 +71,7 @@ CHANGE_MODE: Final = Saga(
     kind="change_mode",
     title="Change a node's mode",
     undoes=False,
+    shares_finish=True,
     steps=(
         StepPlan(
             key="change",
@@ -68,6 +79,8 @@ CHANGE_MODE: Final = Saga(
             usual=timedelta(seconds=10),
             timeout=timedelta(minutes=10),
             attempts=3,
+            shares_begin=True,
+            shares_end=True,
         ),
     ),
 )

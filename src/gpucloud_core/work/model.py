@@ -71,6 +71,9 @@ class Task:
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
+    def step(self, key: str) -> Step:
+        return next(step for step in self.steps if step.key == key)
+
 
 class TaskEventKind(StrEnum):
     """What a line of a task's story tells."""

@@ -27,6 +27,9 @@ class StepPlan:
         attempts: how often it is tried before it has failed.
         leaves: it can leave something outside, so it has an undo.
         commits: its success is the point of no return; a cancel that came first wins.
+        shares_begin: writing that it begins locks nothing but the task's own row, and it is held
+            back by nobody; so that may be written in one transaction with other tasks'.
+        shares_end: the same of writing what its success means.
     """
 
     key: str
@@ -36,20 +39,34 @@ class StepPlan:
     attempts: int = 5
     leaves: bool = False
     commits: bool = False
+    shares_begin: bool = False
+    shares_end: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saga:
-    """A kind of task: its steps in order, and whether a failure or a cancel undoes them."""
+    """A kind of task: its steps in order, and whether a failure or a cancel undoes them.
+
+    ``shares_finish``: writing what its success means locks nothing but the task's own row.
+    """
 
     kind: str
     title: str
     steps: tuple[StepPlan, ...]
     undoes: bool
     undo_attempts: int = 8
+    shares_finish: bool = False
 
     def plan_of(self, key: str) -> StepPlan:
         return next(plan for plan in self.steps if plan.key == key)
+
+    def may_share_after(self, key: str) -> bool:
+        """Tell whether what follows the success of ``key`` locks the task's own row only."""
+        place = next(place for place, plan in enumerate(self.steps) if plan.key == key)
+        if not self.steps[place].shares_end:
+            return False
+        is_last = place + 1 == len(self.steps)
+        return self.shares_finish if is_last else self.steps[place + 1].shares_begin
 
     def fresh_steps(self, usual: Mapping[str, int]) -> tuple[Step, ...]:
         """Return a new task's steps; ``usual`` has seconds from history where there are any."""
@@ -177,7 +194,7 @@ def attempt_failed(
 
     ``unknown``: nobody knows whether it was done, so the next attempt reads back first.
     """
-    step = next(step for step in task.steps if step.key == key)
+    step = task.step(key)
     if step.attempt < saga.plan_of(key).attempts and not for_good:
         later = now + retry_delay(step.attempt, jitter)
         waiting = _with_step(task, key, lambda s: replace(s, reason=reason))

@@ -15,6 +15,14 @@ class Tasks(Rows[Task], Protocol):
         """Store a task's new value, as ``put`` does, and the new lines of its story with it."""
         ...
 
+    async def keep_all(self, kept: Sequence[tuple[Task, Sequence[TaskEvent]]]) -> None:
+        """Do what ``keep`` does for many tasks, in one go."""
+        ...
+
+    async def lock_free(self, task_ids: Sequence[TaskId]) -> Sequence[Task]:
+        """Lock those of the tasks that nobody else has locked, and return them; wait for nobody."""
+        ...
+
     async def due(self, now: datetime, *, limit: int) -> Sequence[TaskId]:
         """Return unfinished tasks that are due and not under a living lease, oldest first."""
         ...
