@@ -10,6 +10,7 @@ moved from ``clean`` to ``release``), and when a draining node was still sold.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
@@ -29,10 +30,12 @@ from gpucloud_adapters.memory.simulation.watch import Changed, watched_database
 from gpucloud_adapters.memory.simulation.workers import Killed
 from gpucloud_adapters.memory.simulation.world import PlainHasher
 from gpucloud_adapters.memory.unit import MemoryTransactions
-from gpucloud_adapters.stored.kinds import ALLOCATIONS, NODES, TASKS
+from gpucloud_adapters.stored.kinds import ALLOCATIONS, CLAIMS, NODES, TASKS
+from gpucloud_core.allocations import gang
 from gpucloud_core.allocations.edit_keys import EditKeys
-from gpucloud_core.allocations.follow import CancelTask
+from gpucloud_core.allocations.follow import CancelTask, RetryFailed
 from gpucloud_core.allocations.force import ForceCleanAllocation, ForceRelease
+from gpucloud_core.allocations.launch import LaunchAllocations
 from gpucloud_core.allocations.model import Allocation, AllocationState, EndOfBalance
 from gpucloud_core.billing.payments import CheckoutAsked, StartCheckout
 from gpucloud_core.billing.webhooks import HandleWebhook, ReceiveWebhook
@@ -43,13 +46,20 @@ from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.nodes.holdings import Stage
 from gpucloud_core.nodes.lifecycle import NodeEvent
+from gpucloud_core.nodes.model import Node, NodeStatus
 from gpucloud_core.nodes.systems import hgx_h200
+from gpucloud_core.placement.model import Spread
+from gpucloud_core.placement.onboard import ApproveSlots
+from gpucloud_core.waitlist.join import JoinWaitlist, WaitAsked
+from gpucloud_core.waitlist.model import WaitKind
+from gpucloud_core.work.model import TaskStatus
 
 S = AllocationState
 VERBS: Final = (
     *("probe", "provision", "set-keys", "verify", "restart"),
     *("cut-off", "release", "wipe", "verify-clean", "list"),
 )
+NODES_MAX: Final = 4
 HOUR: Final = timedelta(hours=1)
 ORIGIN: Final = "https://gpus.example"
 RESTS: Final = ENDED | {S.ACTIVE}
@@ -69,9 +79,10 @@ class Walk(RuleBasedStateMachine):
 
     async def _begin(self) -> None:
         self.clock = OwnClock()
-        topologies = {f"node-{n}": hgx_h200(seed=f"node-{n}") for n in (1, 2)}
+        self.hosts = {f"node-{n}": hgx_h200(seed=f"node-{n}") for n in range(1, NODES_MAX + 1)}
+        topologies = dict(list(self.hosts.items())[:2])
         database = watched_database(self._committed)
-        self.driver = MemoryNodeDriver(topologies, clock=self.clock)
+        self.driver = MemoryNodeDriver(self.hosts, clock=self.clock)
         self.away = timedelta(0)
         self.checks = Checks(
             database,
@@ -112,9 +123,26 @@ class Walk(RuleBasedStateMachine):
         count=st.sampled_from([1, 1, 1, 3]),
         plan=st.sampled_from(EndOfBalance),
         ttl=st.sampled_from([None, None, 300, 3600]),
+        spread=st.sampled_from(Spread),
+        together=st.booleans(),
     )
-    def launch(self, gpus: int, count: int, plan: EndOfBalance, ttl: int | None) -> object:
-        request = self.ada.request(gpus, count=count, end_of_balance=plan, ttl_seconds=ttl)
+    def launch(
+        self,
+        gpus: int,
+        count: int,
+        plan: EndOfBalance,
+        ttl: int | None,
+        spread: Spread,
+        together: bool,
+    ) -> object:
+        request = self.ada.request(
+            gpus,
+            count=count,
+            end_of_balance=plan,
+            ttl_seconds=ttl,
+            spread=spread,
+            together=together,
+        )
         try:
             accepted = self.runner.run(self.cloud.launch(self.ada.actor, request))
         except DomainError:
@@ -129,6 +157,27 @@ class Walk(RuleBasedStateMachine):
     def cancel_task(self, allocation: AllocationId) -> None:
         cancel = CancelTask(transactions=self.cloud.transactions)
         self._ask(cancel(actor=self.ada.actor, task_id=self._row(allocation).task_id))
+
+    @rule(target=allocations, allocation=allocations)
+    def launch_again_what_failed(self, allocation: AllocationId) -> object:
+        task = self.database.table(TASKS).rows[self._row(allocation).task_id]
+        launch = LaunchAllocations(
+            transactions=self.cloud.transactions, ids=self.cloud.ids, fleet=self.cloud.fleet
+        )
+        retry = RetryFailed(transactions=self.cloud.transactions, launch=launch)
+        try:
+            asked = retry(actor=self.ada.actor, task_id=task.parent_id or task.id)
+            made = self.runner.run(asked).allocations
+        except DomainError:
+            return multiple()
+        return multiple(*(each for each, _ in made))
+
+    @rule(gpus=st.sampled_from([1, 8]), kind=st.sampled_from(WaitKind))
+    def wait_for_room(self, gpus: int, kind: WaitKind) -> None:
+        join = JoinWaitlist(transactions=self.cloud.transactions, ids=self.cloud.ids)
+        asked = WaitAsked(kind=kind, request=self.ada.request(gpus))
+        project = self.cloud.project_of(self.ada.actor)
+        self._ask(join(actor=self.ada.actor, project_id=project, asked=asked))
 
     @rule(allocation=allocations)
     def release_or_retry(self, allocation: AllocationId) -> None:
@@ -176,17 +225,30 @@ class Walk(RuleBasedStateMachine):
             self._ask(vouched, may_be_illegal=True)
 
     @rule(
-        number=st.integers(0, 1),
-        verb=st.sampled_from(sorted(set(NodeEvent) - {NodeEvent.ACTIVATE, NodeEvent.DELETE})),
+        number=st.integers(0, NODES_MAX - 1),
+        verb=st.sampled_from(sorted(set(NodeEvent) - {NodeEvent.ACTIVATE})),
     )
     def operate_a_node(self, number: int, verb: NodeEvent) -> None:
         operate = OperateNode(transactions=self.cloud.transactions)
-        node = self.database.rows(NODES)[number]
+        node = self._node(number)
         actor = self.cloud.operator(self.ada.actor.tenant_id)
         self._ask(
             operate(actor=actor, node_id=node.id, event=verb, reason="It has to be."),
             may_be_illegal=True,
         )
+
+    @rule(number=st.integers(0, NODES_MAX - 1))
+    def approve_what_a_node_offers(self, number: int) -> None:
+        approve = ApproveSlots(transactions=self.cloud.transactions)
+        actor = self.cloud.operator(self.ada.actor.tenant_id)
+        self._ask(approve(actor=actor, node_id=self._node(number).id), may_be_illegal=True)
+
+    @rule()
+    def a_new_node_comes(self) -> None:
+        number = len(self.database.rows(NODES))
+        if number < NODES_MAX:
+            host, topology = list(self.hosts.items())[number]
+            self.runner.run(self.cloud.enroll(host, topology, network=number))
 
     @rule()
     def reconcile(self) -> None:
@@ -234,6 +296,23 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def every_promise_holds(self) -> None:
         assert not self.breaches, self.breaches[0]
+
+    @invariant()
+    def machines_that_run_together_have_one_fate(self) -> None:
+        gangs: dict[object, set[TaskStatus]] = defaultdict(set)
+        for task in self.database.rows(TASKS):
+            if task.data.get(gang.NAME) is not None:
+                gangs[task.data[gang.NAME]].add(task.status)
+        for fates in gangs.values():
+            stopped = fates & {TaskStatus.FAILED, TaskStatus.CANCELLED}
+            assert not (stopped and TaskStatus.SUCCEEDED in fates), "some run without the others"
+
+    @invariant()
+    def what_is_deleted_holds_nothing(self) -> None:
+        for node in self.database.rows(NODES):
+            if node.status is NodeStatus.DELETED:
+                claims = self.database.table(CLAIMS).candidates({"node_id": node.id})
+                assert all(claim.released_at for claim in claims)
 
     async def _settle(self) -> None:
         """Let all be well, and see that everything comes to rest."""
@@ -304,6 +383,10 @@ class Walk(RuleBasedStateMachine):
 
     def _rows(self) -> tuple[Allocation, ...]:
         return self.database.rows(ALLOCATIONS)
+
+    def _node(self, number: int) -> Node:
+        nodes = self.database.rows(NODES)
+        return nodes[number % len(nodes)]
 
     def _row(self, allocation_id: AllocationId) -> Allocation:
         return self.database.table(ALLOCATIONS).rows[allocation_id]
