@@ -1,8 +1,9 @@
 """Each fault of a simulated host's script, as the real driver meets it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -20,6 +21,16 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
+LATE = 2  # seconds, in place of ninety: what counts is that nobody waits any more
+
+
+async def given_up(order: Coroutine[Any, Any, object]) -> None:
+    """Give an order, and stop waiting for its answer long before it is carried out."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await order
+
+
 class TestFaults:
     async def test_slow_only_takes_longer(self, world: World) -> None:
         await world.restart(Fault(verb="probe", kind=FaultKind.SLOW, seconds=1))
@@ -29,6 +40,51 @@ class TestFaults:
 
         assert report.gpu_uuids
         assert asyncio.get_running_loop().time() - begun >= 1
+
+    async def test_late_makes_nothing_of_what_was_given_up_and_undone(self, world: World) -> None:
+        """Seen to fail on a node that forgets what was released before it was made."""
+        await world.restart(Fault(verb="provision", kind=FaultKind.SLOW, seconds=LATE))
+        made = spec()
+        await given_up(world.driver.provision(world.access, made))
+
+        await world.driver.release(world.access, made.claim_id)
+        proof = await world.driver.wipe(world.access, made.claim_id, made.gpu_uuids)
+        await world.operator.finish()  # now the order is carried out that nobody waits for
+
+        assert proof.clean
+        assert await world.driver.list_ours(world.access) == ()
+        assert await world.driver.verify_clean(world.access, made.claim_id, made.gpu_uuids) == ()
+
+    async def test_late_is_the_same_slice_to_who_asks_again(self, world: World) -> None:
+        await world.restart(Fault(verb="provision", kind=FaultKind.SLOW, seconds=LATE))
+        made = spec()
+        await given_up(world.driver.provision(world.access, made))
+
+        endpoint = await world.driver.provision(world.access, made)
+        await world.operator.finish()
+
+        assert await world.driver.provision(world.access, made) == endpoint
+        (one,) = await world.driver.list_ours(world.access)
+        assert (one.claim_id, one.running) == (made.claim_id, True)
+
+    async def test_late_does_not_take_from_the_next_what_it_was_to_take_from_the_last(
+        self, world: World
+    ) -> None:
+        """An order to release and one to wipe, long overdue, while somebody else has the GPUs."""
+        late = (Fault(verb=verb, kind=FaultKind.SLOW, seconds=LATE) for verb in ("release", "wipe"))
+        made, later = spec(), spec(2)
+        await world.driver.provision(world.access, made)
+        await world.restart(*late)
+        await given_up(world.driver.release(world.access, made.claim_id))
+        await world.driver.release(world.access, made.claim_id)
+        await given_up(world.driver.wipe(world.access, made.claim_id, made.gpu_uuids))
+        await world.driver.wipe(world.access, made.claim_id, made.gpu_uuids)
+
+        await world.driver.provision(world.access, later)
+        await world.operator.finish()
+
+        (one,) = await world.driver.list_ours(world.access)
+        assert (one.claim_id, one.running) == (later.claim_id, True)
 
     async def test_hang_does_nothing_and_never_answers(self, world: World) -> None:
         await world.restart(Fault(verb="provision", kind=FaultKind.HANG))

@@ -45,6 +45,7 @@ class World:
     """A simulated host, and the real driver that reaches it."""
 
     node: SimulatedNode
+    operator: Operator
     connections: SshConnections
 
     def __init__(self, home: Path, topology: Topology = TOPOLOGY) -> None:
@@ -63,7 +64,7 @@ class World:
             port=self.port,
             faults=FaultScript(faults),
         )
-        operator = Operator(self.node)
+        operator = self.operator = Operator(self.node)
         await self.node.start(operator.serve)
         self._stack.push_async_callback(self.node.close)
         self._stack.push_async_callback(operator.finish)

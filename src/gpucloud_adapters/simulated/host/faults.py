@@ -42,7 +42,7 @@ VERBS: Final = frozenset(
 
 
 class FaultKind(StrEnum):
-    SLOW = "slow"  # waits ``seconds``, then does it properly
+    SLOW = "slow"  # waits ``seconds``, then does it properly, whether anybody waits for it or not
     HANG = "hang"  # never answers; does nothing
     RESET = "reset"  # does it, then breaks the connection in the middle of the answer
     FAIL_AFTER_DOING = "fail_after_doing"  # does it, then says that it failed

@@ -113,7 +113,8 @@ class Operator:
     async def _verb(self, process: Process, verb: str) -> None:
         raw = await _read(process)
         fault = self._node.faults.take(self._node.name, verb, raw.decode(errors="replace"))
-        if await self._spoiled(process, fault):
+        is_slow = fault is not None and fault.kind is FaultKind.SLOW
+        if not is_slow and await self._spoiled(process, fault):
             return
         work = asyncio.create_task(self._run(verb, raw, fault))
         self._working.add(work)
@@ -130,6 +131,8 @@ class Operator:
 
     async def _run(self, name: str, raw: bytes, fault: Fault | None) -> bytes:
         verb, node = VERBS[name], self._node
+        if fault and fault.kind is FaultKind.SLOW:
+            await asyncio.sleep(fault.seconds)
         if verb.takes_time:
             await node.pause(f"{name}/{raw.decode(errors='replace')}")
         here = _without(node.topology, fault)
@@ -208,6 +211,8 @@ async def _read(process: Process) -> bytes:
 
 
 async def _end(process: Process, answer: str, fault: Fault | None) -> None:
+    if process.channel is None or process.channel.is_closing():
+        return  # its caller hung up; others go on over the same connection
     if fault and fault.kind is FaultKind.RESET:
         process.stdout.write(answer[: len(answer) // 2])
         await process.stdout.drain()
