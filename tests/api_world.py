@@ -5,7 +5,6 @@ from functools import cache
 from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
 from litestar import Litestar
 
-from gpucloud_adapters.memory.anchors import MemoryAnchors
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_adapters.memory.node_driver import MemoryShells
 from gpucloud_adapters.memory.passwords import ScryptPasswordHasher
@@ -93,8 +92,8 @@ class InMemory(Provider):
         return cloud.transactions
 
     @provide
-    def anchors(self) -> AnchorStore:
-        return MemoryAnchors()
+    def anchors(self, cloud: MemoryCloud) -> AnchorStore:
+        return cloud.anchors
 
     @provide
     def placement(self, cloud: MemoryCloud) -> Transactions[PlacementUnit]:

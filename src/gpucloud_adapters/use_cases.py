@@ -29,6 +29,8 @@ from gpucloud_core.allocations import (
 from gpucloud_core.allocations.actions import Provision, Release
 from gpucloud_core.allocations.cleanup import CleanUp
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.audit import queries as audit_queries
+from gpucloud_core.audit.ports import AnchorStore, AuditUnit
 from gpucloud_core.audit.seal import AnchorAudit, SealAudit
 from gpucloud_core.billing import burn, due, goodwill, payments, webhooks
 from gpucloud_core.billing import queries as billing_queries
@@ -37,7 +39,17 @@ from gpucloud_core.billing.ports import BillingUnit, PaymentProcessor
 from gpucloud_core.catalog import images, manage
 from gpucloud_core.catalog import queries as sold_queries
 from gpucloud_core.catalog.ports import ImageSource
-from gpucloud_core.fleet import add, distrust, look, operate, overview, slots, sold, verify_image
+from gpucloud_core.fleet import (
+    add,
+    distrust,
+    look,
+    operate,
+    overview,
+    slots,
+    sold,
+    verify_audit,
+    verify_image,
+)
 from gpucloud_core.fleet import queries as nodes
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
@@ -126,6 +138,11 @@ USE_CASES: Final = (
     sold.ReadSoldSku,
     sold.ReadImageInUse,
     verify_image.VerifyImage,
+    verify_audit.VerifyAudit,
+    verify_audit.ReadLastVerified,
+    audit_queries.ListAudit,
+    audit_queries.ReadAudit,
+    audit_queries.ReadChain,
     join.JoinWaitlist,
     join.LeaveWaitlist,
     serve.ServeWaitlist,
@@ -225,6 +242,8 @@ class Inside(Provider):
         ids: Ids,
         secrets: SystemSecrets,
         images_outside: ImageSource,
+        trail: Transactions[AuditUnit],
+        anchors: AnchorStore,
     ) -> RunTask[AllocationUnit]:
         provision = Provision(transactions=transactions, driver=driver, ids=ids)
         release_ = Release(transactions=transactions, driver=driver, ids=ids)
@@ -236,10 +255,11 @@ class Inside(Provider):
         discover = look.DiscoverNode(transactions=fleet, driver=driver, ids=ids)
         mode = look.ChangeModeOnNode(transactions=fleet, driver=driver, ids=ids)
         verify = verify_image.ReadImageOutside(transactions=fleet, source=images_outside)
+        check = verify_audit.CheckAudit(transactions=trail, anchors=anchors)
         actions: tuple[Actions[AllocationUnit], ...] = (
             *(provision, release_, edit, cleanup),
             *(stray, anew),
-            *(probe, discover, mode, verify),
+            *(probe, discover, mode, verify, check),
         )
         return RunTask(
             transactions=transactions,

@@ -21,6 +21,7 @@ from gpucloud_adapters.logs import configure_logs
 from gpucloud_adapters.settings import Settings
 from gpucloud_web.api import (
     allocations,
+    audit,
     auth,
     billing,
     catalog,
@@ -71,6 +72,7 @@ API: Final[Sequence[ControllerRouterHandler]] = (
     operate.AdminAllocations,
     skus.AdminSkus,
     images.AdminImages,
+    audit.AuditLogs,
     overview.get_overview,
     overview.list_any_allocations,
     nodes.AdminNodes,

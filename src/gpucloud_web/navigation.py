@@ -285,6 +285,7 @@ GROUPS: Final[tuple[NavGroup, ...]] = (
                 title="Audit Logs",
                 path="/admin/audit-logs",
                 icon="file-text",
+                maturity=_LIVE,
                 audience=Audience.PLATFORM_ADMIN,
                 will_do="Who did what, before and after, in a chain that can be checked.",
             ),

@@ -137,6 +137,11 @@ STATUS: Final[Mapping[str, Mapping[str, Look]]] = {
         "offered": _look("ok", "disc", "Offered"),
         "withheld": _look("idle", "archive", "Not offered", "what runs goes on"),
     },
+    "audit": {
+        "sealed": _look("ok", "lock", "Sealed"),
+        "unsealed": _look("busy", "hourglass", "Not sealed yet", "takes a moment"),
+        "bad": _look("bad", "shield-x", "Not as recorded"),
+    },
     "artifact_lifecycle": {
         "published": _look("busy", "package", "Published"),
         "promoted": _look("ok", "rocket", "Promoted"),

@@ -71,6 +71,37 @@ class ListsContract(StoreContract):
                 backwards = [*page.items, *backwards]
         return forwards, backwards
 
+    @pytest.mark.parametrize("since", [None, 0, 1, 3])
+    @pytest.mark.parametrize("until", [None, 0, 1, 2])
+    async def test_shows_what_lies_between_two_instants(
+        self,
+        transactions: Transactions[StoreUnit],
+        home: Household,
+        since: int | None,
+        until: int | None,
+    ) -> None:
+        keys = await some_keys(transactions, home, self.NAMES)
+        first = None if since is None else NOW + SECOND * since
+        end = None if until is None else NOW + SECOND * until
+        query = ListQuery(spans={"created_at": (first, end)}, sort="-created_at", limit=3)
+
+        forwards, backwards = await self.walk(transactions, home, query)
+
+        assert forwards == backwards
+        assert {key.id for key in forwards} == {
+            key.id
+            for key in keys
+            if (first is None or key.created_at >= first) and (end is None or key.created_at < end)
+        }
+
+    async def test_knows_no_span_of_what_is_no_instant(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        async with transactions.begin(home.scope) as unit:
+            for field in ("name", "gone"):
+                with pytest.raises(ValidationFailed):
+                    await unit.ssh_keys.page(ListQuery(spans={field: (NOW, None)}))
+
     @pytest.mark.parametrize("limit", [1, 3, 100])
     @pytest.mark.parametrize("sort", ["id", "-id", "name", "-name", "created_at", "-created_at"])
     async def test_shows_every_row_once_in_order_both_ways(

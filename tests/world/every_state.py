@@ -9,12 +9,17 @@ from playwright.async_api import Route
 from api_world import memory_app
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from page_visitor import PageVisitor
+from world.catalog_states import CATALOG_MATRIX
 from world.operator_states import OPERATOR_MATRIX
 from world.page_states import MATRIX, Matrix, Scene
 
 EVERY_STATE: Final[Matrix] = {
-    path: {**MATRIX.get(path, {}), **OPERATOR_MATRIX.get(path, {})}
-    for path in (*MATRIX, *(path for path in OPERATOR_MATRIX if path not in MATRIX))
+    path: {
+        **MATRIX.get(path, {}),
+        **OPERATOR_MATRIX.get(path, {}),
+        **CATALOG_MATRIX.get(path, {}),
+    }
+    for path in dict.fromkeys((*MATRIX, *OPERATOR_MATRIX, *CATALOG_MATRIX))
 }
 
 

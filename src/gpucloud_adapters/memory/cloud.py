@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Final
 
+from gpucloud_adapters.memory.anchors import MemoryAnchors
 from gpucloud_adapters.memory.images import MemoryImageSource
 from gpucloud_adapters.memory.node_driver import MemoryNodeDriver
 from gpucloud_adapters.memory.passwords import ScryptPasswordHasher
@@ -48,6 +49,7 @@ from gpucloud_core.billing.model import Balance
 from gpucloud_core.billing.queries import ReadBalance
 from gpucloud_core.catalog.model import OsImage, Price, Runtime, Shape, Sku
 from gpucloud_core.fleet.look import ChangeModeOnNode, DiscoverNode, ProbeNode
+from gpucloud_core.fleet.verify_audit import CheckAudit
 from gpucloud_core.fleet.verify_image import ReadImageOutside
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import (
@@ -156,6 +158,7 @@ class MemoryCloud:
     ids: CountedIds = field(default_factory=CountedIds)
     secrets: CountedSecrets = field(default_factory=CountedSecrets)
     fleet: FleetView = field(default_factory=FleetView)
+    anchors: MemoryAnchors = field(default_factory=MemoryAnchors)
     images: MemoryImageSource = field(default_factory=MemoryImageSource)
     hasher: PasswordHasher | None = None  # None: scrypt, at a cost that suits nobody's secrets
 
@@ -332,6 +335,7 @@ class MemoryCloud:
         made = [
             kind(transactions=self.transactions, driver=self.driver, ids=self.ids) for kind in kinds
         ]
+        check = CheckAudit(transactions=self.transactions, anchors=self.anchors)
         verify = ReadImageOutside(transactions=self.transactions, source=self.images)
         return RunTask(
             transactions=self.transactions,
@@ -340,6 +344,7 @@ class MemoryCloud:
             actions={
                 **{action.saga.kind: action for action in made},
                 verify.saga.kind: verify,
+                check.saga.kind: check,
             },
         )
 

@@ -24,7 +24,7 @@ from gpucloud_adapters.stored.kinds import (
     Kind,
     Tenancy,
 )
-from gpucloud_adapters.stored.lists import ListPlan, plan_list
+from gpucloud_adapters.stored.lists import ListPlan, Span, plan_list
 from gpucloud_adapters.stored.steps import completed_seconds, usual
 from gpucloud_core.access.model import OneTimeToken
 from gpucloud_core.allocations.model import Allocation
@@ -140,8 +140,17 @@ class MemoryRows(Generic[T]):
             raise InvariantError(f"this row of {self.kind.table} is another tenant's")
 
 
+def _is_in(instant: datetime | None, span: Span) -> bool:
+    since, until = span
+    if instant is None:
+        return span == (None, None)
+    return (since is None or since <= instant) and (until is None or instant < until)
+
+
 def _matches(plan: ListPlan[T], row: T) -> bool:
     if not all(getattr(row, name) in values for name, values in plan.where.items()):
+        return False
+    if not all(_is_in(getattr(row, name), span) for name, span in plan.spans.items()):
         return False
     wanted = plan.search.lower()
     return not wanted or any(

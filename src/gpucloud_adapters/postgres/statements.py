@@ -57,6 +57,7 @@ class ListShape(NamedTuple):
     sort_is_optional: bool
     reads_down: bool
     where: tuple[tuple[str, bool], ...]  # the field, and whether null is among its values
+    spans: tuple[tuple[str, bool, bool], ...]  # the field, and which of its ends are given
     has_search: bool
     after: bool | None  # whether the row before had a value to sort by; None on the first page
 
@@ -67,6 +68,12 @@ class ListShape(NamedTuple):
             plan.sort.optional,
             plan.reads_down,
             tuple(sorted((name, None in values) for name, values in plan.where.items())),
+            tuple(
+                sorted(
+                    (name, since is not None, until is not None)
+                    for name, (since, until) in plan.spans.items()
+                )
+            ),
             bool(plan.search),
             None if plan.after is None else plan.after.value is not None,
         )
@@ -77,6 +84,9 @@ def list_values(plan: ListPlan[Any]) -> dict[str, Any]:
     values: dict[str, Any] = {"row_limit": plan.limit + 1}
     for name, allowed in plan.where.items():
         values[f"any_{name}"] = [value for value in allowed if value is not None]
+    for name, (since, until) in plan.spans.items():
+        ends = {f"from_{name}": since, f"until_{name}": until}
+        values.update({key: end for key, end in ends.items() if end is not None})
     if plan.search:
         escaped = plan.search
         for special in (_ESCAPE, "%", "_"):
@@ -171,6 +181,7 @@ class Statements(Generic[T]):
             _is_any(self.columns[name], f"any_{name}", or_null=or_null)
             for name, or_null in shape.where
         ]
+        conditions += self._spanned(shape)
         if shape.has_search:
             conditions.append(self._contains())
         if shape.after is not None:
@@ -179,6 +190,16 @@ class Statements(Generic[T]):
         order = [column.desc() if shape.reads_down else column.asc() for column in columns]
         limit = bindparam("row_limit", type_=BigInteger)
         return self.select.where(*conditions).order_by(*order).limit(limit)
+
+    def _spanned(self, shape: ListShape) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        for name, has_since, has_until in shape.spans:
+            column = self.columns[name]
+            if has_since:
+                found.append(column >= bindparam(f"from_{name}", type_=column.type))
+            if has_until:
+                found.append(column < bindparam(f"until_{name}", type_=column.type))
+        return found
 
     def _contains(self) -> ColumnElement[bool]:
         """Return whether a searchable field contains the text, in the database's own alphabet."""

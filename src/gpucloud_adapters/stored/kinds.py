@@ -343,7 +343,7 @@ AUDIT_ROWS: Final[Kind[AuditRow]] = Kind(
     AuditRow,
     unique=(Unique(("seq",)),),
     sortable=("at", "action"),
-    searchable=("action", "target", "actor"),
+    searchable=("action", "target", "actor", "correlation_id"),
 )
 SECRETS: Final[Kind[SealedSecret]] = Kind("secrets", SealedSecret, Tenancy.PLATFORM)
 INBOX_NOTICES: Final[Kind[InboxNotice]] = Kind(

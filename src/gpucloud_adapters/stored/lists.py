@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from gpucloud_adapters.stored.fields import Field, Scalar
 from gpucloud_adapters.stored.kinds import Kind
@@ -21,6 +21,7 @@ from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.time import rfc3339
 
 T = TypeVar("T")
+Span: TypeAlias = tuple[datetime | None, datetime | None]
 LIMIT_MAX: Final = 100
 
 
@@ -47,6 +48,7 @@ class ListPlan(Generic[T]):
     sort: Field
     descending: bool
     where: Mapping[str, tuple[Scalar | None, ...]]
+    spans: Mapping[str, Span]
     search: str
     after: Position | None
     backwards: bool
@@ -112,6 +114,7 @@ def plan_list(kind: Kind[T], query: ListQuery) -> ListPlan[T]:
         sort=sort,
         descending=descending,
         where={field: _allowed(kind, field, values) for field, values in query.where.items()},
+        spans={field: _span(kind, field, span) for field, span in query.spans.items()},
         search=query.search,
         after=after,
         backwards=backwards,
@@ -128,6 +131,13 @@ def _allowed(kind: Kind[Any], name: str, values: Sequence[object]) -> tuple[Scal
     if field is None or field.scalar is None:
         raise _wrong(name, "unknown_filter", f"This list has no filter called {name}.")
     return tuple(_checked(field, value) for value in values)
+
+
+def _span(kind: Kind[Any], name: str, span: Span) -> Span:
+    field = kind.fields.get(name)
+    if field is None or field.scalar is not datetime:
+        raise _wrong(name, "unknown_filter", f"This list has no instant called {name}.")
+    return span
 
 
 def _checked(field: Field, value: object) -> Scalar | None:

@@ -1,4 +1,4 @@
-"""The tasks about what is the platform's own, nodes and images, as literal lists of steps.
+"""The tasks about what is the platform's own: nodes, images, the audit trail.
 
 They belong to the operator who asked, in that person's own tenant and project, so that they are
 followed like any other task.
@@ -106,8 +106,29 @@ VERIFY_IMAGE: Final = Saga(
     ),
 )
 
+VERIFY_AUDIT: Final = Saga(
+    kind="verify_audit",
+    title="Verify the audit trail",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="rows",
+            title="Compute every row and its place again",
+            usual=timedelta(seconds=10),
+            timeout=timedelta(hours=2),
+            attempts=3,
+        ),
+        StepPlan(
+            key="compare",
+            title="Compare them with what was recorded and anchored",
+            usual=timedelta(seconds=1),
+            attempts=1,
+        ),
+    ),
+)
+
 PLATFORM_SAGAS: Final = {
-    saga.kind: saga for saga in (PROBE_NODE, DISCOVER_NODE, CHANGE_MODE, VERIFY_IMAGE)
+    saga.kind: saga for saga in (PROBE_NODE, DISCOVER_NODE, CHANGE_MODE, VERIFY_IMAGE, VERIFY_AUDIT)
 }
 
 

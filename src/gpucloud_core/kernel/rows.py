@@ -6,6 +6,7 @@ neither sees nor writes another's rows.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +22,8 @@ class ListQuery:
         sort: a field name; ``-`` in front means largest first. Ties go by id, same direction.
         cursor: opaque, from an earlier page with the same sort; ``None`` is the first page.
         limit: 1 to 100 rows.
+        spans: instants a field has to lie between, from the first up to, not including, the
+            second; ``None`` leaves an end open.
     """
 
     where: Mapping[str, Sequence[object]] = field(default_factory=dict)
@@ -28,6 +31,7 @@ class ListQuery:
     sort: str = "-id"
     cursor: str | None = None
     limit: int = 50
+    spans: Mapping[str, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

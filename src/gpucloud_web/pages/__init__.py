@@ -7,6 +7,7 @@ from litestar.types import ControllerRouterHandler
 
 from gpucloud_web.pages.admin import AnyAllocationPages, DashboardPages
 from gpucloud_web.pages.attention import AttentionPages
+from gpucloud_web.pages.audit import AuditPages
 from gpucloud_web.pages.billing import BillingPages
 from gpucloud_web.pages.catalog import CatalogPages
 from gpucloud_web.pages.coming import ComingPages
@@ -56,6 +57,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     SkuPages,
     PricePages,
     ImagePages,
+    AuditPages,
     WaitlistPages,
     AttentionPages,
     ComingPages,

@@ -95,10 +95,15 @@ class ListState:
             carried={name: query[name][:80] for name in spec.keeps if query.get(name)},
         )
 
-    def query(self, where: Mapping[str, tuple[object, ...]]) -> ListQuery:
+    def query(
+        self,
+        where: Mapping[str, tuple[object, ...]],
+        spans: Mapping[str, tuple[datetime | None, datetime | None]] | None = None,
+    ) -> ListQuery:
         """Return what to ask the list for."""
         return ListQuery(
             where=where,
+            spans=spans or {},
             search=self.search,
             sort=self.sort,
             cursor=self.cursor or None,

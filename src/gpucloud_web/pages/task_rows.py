@@ -29,6 +29,7 @@ KINDS: Final = {
     "discover_node": "Discover",
     "change_mode": "Change the mode of",
     "verify_image": "Verify",
+    "verify_audit": "Verify",
 }
 _APART: Final = "each goes its own way and can be cancelled on its own"
 _TOGETHER: Final = "together: handed over when all are ready, or none of them"
@@ -149,6 +150,9 @@ def _platform_place(view: TaskView) -> _Place:
     if view.image is not None:
         href = f"/admin/os-images/{view.image.id}"
         return _Place(list_title="OS Images", list_href="/admin/os-images", href=href)
+    if view.task.kind == "verify_audit":
+        place = "/admin/audit-logs"
+        return _Place(list_title="Audit Logs", list_href=place, href=place)
     return _Place()
 
 
@@ -172,6 +176,8 @@ def _subject(view: TaskView) -> str:
         return view.node.name
     if view.image is not None:
         return f"{view.image.name} {view.image.version}"
+    if view.task.kind == "verify_audit":
+        return "the audit trail"
     if len(view.allocations) == 1:
         return view.allocations[0].name
     return formats.counted(len(view.allocations), "workload")

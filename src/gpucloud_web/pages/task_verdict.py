@@ -34,7 +34,7 @@ class Verdict:
 def verdict(view: TaskView, now: datetime) -> Verdict:
     """Return what a person wants to know first."""
     task = view.task
-    if view.members or view.node is not None or view.image is not None:
+    if view.members or task.kind in PLATFORM_SAGAS:
         return _of_batch(view) if view.members else _of_platform(view, now)
     launch = task.kind != "release"
     first = view.allocations[0] if view.allocations else None
@@ -121,8 +121,9 @@ def _of_batch(view: TaskView) -> Verdict:
 def _of_platform(view: TaskView, now: datetime) -> Verdict:
     if view.image is not None:
         return _of_image(view.task, view.image, now)
-    assert view.node is not None  # noqa: S101  it is about one of the two
-    return _of_node(view.task, view.node, now)
+    if view.node is not None:
+        return _of_node(view.task, view.node, now)
+    return _of_audit(view.task, now)
 
 
 def _of_node(task: Task, node: Node, now: datetime) -> Verdict:
@@ -152,6 +153,22 @@ def _of_image(task: Task, image: OsImage, now: datetime) -> Verdict:
         text="What is kept there is what the image is named by." if worked else task.error_detail,
         action="Open image",
         href=f"/admin/os-images/{image.id}",
+    )
+
+
+def _of_audit(task: Task, now: datetime) -> Verdict:
+    if task.status in MOVING:
+        return _moving(task, "Nothing is changed by looking.", now)
+    seen = task.steps[0].result
+    worked = task.status is TaskStatus.SUCCEEDED
+    words = f"{seen.get('sealed', 0):,} rows are sealed, {seen.get('unsealed', 0):,} wait for it."
+    return Verdict(
+        tone="ok" if worked else "bad",
+        icon="shield-check" if worked else "shield-x",
+        strong="Everything is as it was recorded." if worked else "Not as recorded.",
+        text=words if worked else task.error_detail,
+        action="Open audit logs",
+        href="/admin/audit-logs",
     )
 
 

@@ -28,6 +28,8 @@ KINDS: Final = {
     "probe_node",
     "discover_node",
     "change_mode",
+    "verify_image",
+    "verify_audit",
 }
 
 

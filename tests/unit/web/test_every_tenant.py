@@ -121,6 +121,7 @@ class TestEveryRead:
             "node_id": database.rows(NODES)[0].id,
             "sku_id": "h200-sxm",
             "image_id": database.rows(OS_IMAGES)[0].id,
+            "row_id": database.audit_rows[0].id,
         }
 
     async def test_tells_nothing_of_another_tenant(

@@ -63,6 +63,7 @@ class TestInventory:
             *("/find", "/inbox/read", "/inbox/{}/read"),
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),
+            *(f"/admin/audit-logs/{part}" for part in ("csv", "chain", "verify")),
             *(f"/admin/os-images/{{}}/{act}" for act in ("verify", *OFFERS)),
             *(f"/admin/skus/{{}}/{act}" for act in ("price/withdraw", *SALES)),
             *(f"/infra/allocations/{{}}/{act}" for act in ("receipt", *ACTS)),
