@@ -1,35 +1,26 @@
 """Slices made on fifty nodes at once, and commands over held connections, beside bare asyncssh.
 
-OpenSSH's own server answers on fifty loopback addresses (three hundred for held connections): each
-connection is a process of its own there, as on machines of their own. Behind it stands, instead of
-runc, a program of three lines that answers as ``gpucloud-node`` does: what is measured is our way
-to nodes, not their kernel. The bare loop is what one would write by hand: ``asyncssh.connect`` with
-the same pinned key, one command, and the connection closed; nothing is checked or kept.
+The nodes are fifty OpenSSH servers in fifty network namespaces behind a bridge, six addresses
+each where three hundred hosts are held. Behind them answers, instead of runc, a line of shell in
+the place of ``gpucloud-node``: what is measured is our way to nodes, not their kernel. The bare
+loop is what one would write by hand: ``asyncssh.connect`` with the same pinned key, one command,
+and the connection closed; nothing is checked or kept. Needs root, iproute2 and openssh-server.
 
     python benchmarks/bench_provision_fanout.py [--json]
 """
 
 import asyncio
 import json
-import os
-import shlex
-import shutil
-import socket
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any, Final
 
 import asyncssh
 from grounds import Report, main
+from node_namespaces import ADDRESSES, PORT, USER, Ground, answering, namespaces
 
-from embedded_servers import free_port
 from gpucloud_adapters.ssh.connections import SshConnections
 from gpucloud_adapters.ssh.node_driver import SshNodeDriver
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
@@ -40,121 +31,50 @@ NODES: Final = 50
 SLICES: Final = 200
 AT_ONCE: Final = 16  # connections that both ways make at the same time
 CONNECTS: Final = 100
-HELD: Final = 300
+HELD: Final = NODES * ADDRESSES
 COMMANDS: Final = 3_000
 IN_FLIGHT: Final = 64
 ROUNDS: Final = 3
-START_SECONDS: Final = 10.0
 CONNECT_BAR: Final = 0.9
 HELD_BAR: Final = 600.0
-USER: Final = "gpucloud-bench"
-
-PROGRAM: Final = """#!/bin/dash
-while read -r line; do :; done
-echo {answer}
-"""
-CONFIGURATION: Final = """
-ListenAddress 0.0.0.0
-Port {port}
-HostKey {folder}/host
-AuthorizedKeysFile {folder}/keys
-PidFile none
-StrictModes no
-UsePAM no
-UseDNS no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-MaxStartups 2000:30:4000
-MaxSessions 64
-ForceCommand {folder}/program
-"""
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """One server under many addresses, and the key that opens it."""
+class Nodes:
+    """Where the nodes are, and how the product and the bare loop get in."""
 
-    port: int
-    host_key: str
-    key: str
+    ground: Ground
 
     async def credentials(self, name: str) -> str:
-        return self.key
+        return self.ground.key
 
     def access(self, number: int) -> NodeAccess:
         return NodeAccess(
-            host=f"127.20.{number // 250}.{number % 250 + 1}",
-            port=self.port,
+            host=self.ground.addresses[number],
+            port=PORT,
             username=USER,
-            host_key=self.host_key,
+            host_key=self.ground.host_key,
             credential="node",
         )
 
     def connections(self) -> SshConnections:
         return SshConnections(self.credentials, connect_seconds=60, keepalive_seconds=30)
 
-
-@contextmanager
-def ground() -> Iterator[Ground]:
-    """Run the server until the block ends; needs root, for a user whose shell is short."""
-    if os.geteuid() != 0:
-        raise SystemExit("This needs root: it makes a user and runs sshd.")
-    subprocess.run(
-        [
-            "useradd",
-            "--system",
-            "--password",
-            "*",
-            "--shell",
-            "/bin/dash",
-            "--no-create-home",
-            USER,
-        ],
-        check=False,
-        capture_output=True,
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        port, host, client = free_port(), _key(folder / "host"), _key(folder / "client")
-        (folder / "keys").write_text(client)
-        (folder / "program").write_text(PROGRAM.format(answer=shlex.quote(_answer(host))))
-        (folder / "program").chmod(0o755)
-        config = folder / "sshd_config"
-        config.write_text(CONFIGURATION.format(port=port, folder=folder))
-        server = subprocess.Popen(
-            [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", str(config)],
-            stderr=(folder / "log").open("wb"),
+    async def dial_by_hand(self, number: int) -> asyncssh.SSHClientConnection:
+        return await asyncssh.connect(
+            self.ground.addresses[number],
+            PORT,
+            username=USER,
+            client_keys=[asyncssh.import_private_key(self.ground.key)],
+            known_hosts=([asyncssh.import_public_key(self.ground.host_key)], [], []),
+            config=None,
+            agent_path=None,
         )
-        try:
-            _await_server(port, server, folder / "log")
-            yield Ground(port, " ".join(host.split()[:2]), (folder / "client").read_text())
-        finally:
-            server.terminate()
-            server.wait()
 
 
-def _await_server(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = perf_counter() + START_SECONDS
-    while server.poll() is None and perf_counter() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            sleep(0.05)
-        else:
-            return
-    raise SystemExit(f"sshd does not start: {log.read_text()}")
-
-
-def _key(path: Path) -> str:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
-    return path.with_suffix(".pub").read_text()
-
-
-def _answer(host: str) -> str:
-    """Return what a node says when a slice stands; its key is the host's, for want of another."""
-    line = " ".join(host.split()[:2])
+def _answer() -> str:
+    """Return what a node says when a slice stands."""
+    line = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     return json.dumps(
         {
             "ok": True,
@@ -185,22 +105,13 @@ def a_slice(number: int) -> SliceSpec:
     )
 
 
-async def bare(on: Ground, number: int) -> None:
+async def bare(on: Nodes, number: int) -> None:
     """Connect, run one command, close: by hand."""
-    access = on.access(number)
-    async with asyncssh.connect(
-        access.host,
-        access.port,
-        username=USER,
-        client_keys=[asyncssh.import_private_key(on.key)],
-        known_hosts=([asyncssh.import_public_key(on.host_key)], [], []),
-        config=None,
-        agent_path=None,
-    ) as connection:
+    async with await on.dial_by_hand(number) as connection:
         await connection.run("gpucloud-node list", input="{}", check=True)
 
 
-async def ours(on: Ground, number: int) -> None:
+async def ours(on: Nodes, number: int) -> None:
     """Connect, run one command, close: as the product does."""
     connections = on.connections()
     await connections.run(on.access(number), ("gpucloud-node", "list"), stdin=b"{}", seconds=60)
@@ -222,7 +133,7 @@ async def rate(count: int, at_once: int, act: Any) -> float:
     return count / (perf_counter() - begun)
 
 
-async def fanout(on: Ground) -> float:
+async def fanout(on: Nodes) -> float:
     """Return the slices per second of a launch over fifty nodes nobody has spoken to yet."""
     connections = on.connections()
     driver = SshNodeDriver(connections)
@@ -233,20 +144,11 @@ async def fanout(on: Ground) -> float:
     return made
 
 
-async def bare_fanout(on: Ground) -> float:
+async def bare_fanout(on: Nodes) -> float:
     """The same by hand: a connection to each node, and its four commands over it."""
 
     async def node(number: int) -> None:
-        access = on.access(number)
-        async with asyncssh.connect(
-            access.host,
-            access.port,
-            username=USER,
-            client_keys=[asyncssh.import_private_key(on.key)],
-            known_hosts=([asyncssh.import_public_key(on.host_key)], [], []),
-            config=None,
-            agent_path=None,
-        ) as connection:
+        async with await on.dial_by_hand(number) as connection:
             command = "gpucloud-node provision"
             runs = (connection.run(command, input="{}") for _ in range(SLICES // NODES))
             await asyncio.gather(*runs)
@@ -254,23 +156,12 @@ async def bare_fanout(on: Ground) -> float:
     return SLICES / NODES * await rate(NODES, NODES, node)
 
 
-async def bare_held(on: Ground) -> float:
+async def bare_held(on: Nodes) -> float:
     """The same by hand: three hundred open connections in a list."""
     held: list[asyncssh.SSHClientConnection] = []
 
     async def dial(number: int) -> None:
-        access = on.access(number)
-        held.append(
-            await asyncssh.connect(
-                access.host,
-                access.port,
-                username=USER,
-                client_keys=[asyncssh.import_private_key(on.key)],
-                known_hosts=([asyncssh.import_public_key(on.host_key)], [], []),
-                config=None,
-                agent_path=None,
-            )
-        )
+        held.append(await on.dial_by_hand(number))
 
     async def one(number: int) -> None:
         await held[number % HELD].run("gpucloud-node list", input="{}", check=True)
@@ -282,7 +173,7 @@ async def bare_held(on: Ground) -> float:
     return found
 
 
-async def held(on: Ground) -> float:
+async def held(on: Nodes) -> float:
     """Return the commands per second over three hundred connections that are held."""
     connections = on.connections()
 
@@ -296,7 +187,7 @@ async def held(on: Ground) -> float:
     return found
 
 
-async def measured(on: Ground) -> list[dict[str, Any]]:
+async def measured(on: Nodes) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     for _ in range(ROUNDS):
         by_hand = await rate(CONNECTS, AT_ONCE, lambda n: bare(on, n % NODES))
@@ -323,8 +214,8 @@ async def measured(on: Ground) -> list[dict[str, Any]]:
 
 def measure() -> Report:
     report = Report(benchmark="provision_fanout")
-    with ground() as on:
-        report.results = asyncio.run(measured(on))
+    with namespaces(NODES, answering(_answer())) as ground:
+        report.results = asyncio.run(measured(Nodes(ground)))
     rounds = report.results[:ROUNDS]
     for name in ("connects", "slices"):
         ratio = median(each[f"{name}_per_s"] / each[f"bare_{name}_per_s"] for each in rounds)
