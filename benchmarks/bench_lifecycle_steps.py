@@ -25,9 +25,8 @@ import asyncpg
 import dramatiq
 from grounds import Report, fdatasync_ms, main, quantile, servers
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gpucloud_adapters.postgres.engine import create_engine
+from gpucloud_adapters.postgres.engine import Engine, create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions, PostgresUnit
 from gpucloud_adapters.redis.outbox_bell import OutboxBell
 from gpucloud_adapters.settings import Secret
@@ -114,7 +113,7 @@ class Worker:
     actions: Nothing = field(default_factory=Nothing)
     done: list[float] = field(default_factory=list)
     run: RunTask[PostgresUnit] | None = None
-    engine: AsyncEngine | None = None
+    engine: Engine | None = None
     pool: asyncpg.Pool | None = None
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -16,9 +16,8 @@ from typing import Any, Final
 
 from large_tenant import ORIGIN, Seeded, Servers, application, seed, servers
 from litestar.testing import AsyncTestClient
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gpucloud_adapters.postgres.engine import Engine
 from gpucloud_web.rendering import BUILD, Assets
 
 ROUNDS: Final = 7
@@ -48,8 +47,8 @@ class Counter:
     def __init__(self) -> None:
         self.statements = 0
 
-    def hear(self, _c: Any, _k: Any, statement: str, *_: Any) -> None:
-        self.statements += 0 if statement.startswith(("SELECT set_config", "SET ")) else 1
+    def hear(self, statement: str) -> None:
+        self.statements += 0 if statement.strip().startswith("SELECT set_config") else 1
 
 
 async def measure(running: Servers) -> int:
@@ -69,8 +68,8 @@ async def measure(running: Servers) -> int:
         said = ", ".join(f"{count:,} {kind}" for kind, count in seeded.rows.items())
         print(f"{said}; seeded in {seeded.seconds:.0f} s")
         counter = Counter()
-        engine = await app.state.dishka_container.get(AsyncEngine)
-        event.listen(engine.sync_engine, "before_cursor_execute", counter.hear)
+        engine = await app.state.dishka_container.get(Engine)
+        engine.heard = counter.hear
         headers = {"Cookie": cookie, "Accept": "text/html", "Accept-Encoding": "gzip"}
         print(f"{'ms':>7} {'median':>7} {'statements':>10} {'bytes':>8}  page")
         for path in paths_of(seeded):

@@ -32,13 +32,12 @@ import asyncpg
 from bench_servers import Servers, servers
 from many_nodes import Fleet
 from openstack_peer import Peer, peer_rate
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedded_servers import free_port, running
 from gpucloud_adapters import parts
 from gpucloud_adapters.embedded.postgres import DATABASE, SUPERUSER
 from gpucloud_adapters.embedded.process import Command
-from gpucloud_adapters.postgres.engine import create_engine
+from gpucloud_adapters.postgres.engine import Engine, create_engine
 from gpucloud_adapters.postgres.fleet import PostgresFleet
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.unit import PostgresTransactions
@@ -108,7 +107,7 @@ END $$;
 class Claims:
     """Claims by the product's placement and its statement, on connections of a pool."""
 
-    def __init__(self, engine: AsyncEngine, customer: Customer, market: Market) -> None:
+    def __init__(self, engine: Engine, customer: Customer, market: Market) -> None:
         self._engine = engine
         self._tenant = TenantId(customer.actor.tenant_id)
         self._market = market

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator
 
 from dishka import AsyncContainer, Provider, Scope, from_context, make_async_container, provide
 from redis.asyncio import Redis
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gpucloud_adapters.argon2 import Argon2PasswordHasher
 from gpucloud_adapters.audit_anchors import FileAnchors, anchor_file
 from gpucloud_adapters.credentials import BoxedCredentials
 from gpucloud_adapters.images.http_source import HttpImageSource
-from gpucloud_adapters.postgres.engine import create_engine
+from gpucloud_adapters.postgres.engine import Engine, create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
 from gpucloud_adapters.prometheus.metrics import PrometheusMetrics
 from gpucloud_adapters.redis.client import create_client
@@ -73,13 +72,13 @@ class Outside(Provider):
         return system
 
     @provide
-    async def engine(self, settings: Settings) -> AsyncIterator[AsyncEngine]:
+    async def engine(self, settings: Settings) -> AsyncIterator[Engine]:
         engine = create_engine(settings.database_url.reveal())
         yield engine
         await engine.dispose()
 
     @provide
-    def transactions(self, engine: AsyncEngine, bell: OutboxBell) -> PostgresTransactions:
+    def transactions(self, engine: Engine, bell: OutboxBell) -> PostgresTransactions:
         return PostgresTransactions(engine, committed=bell.ring)
 
     @provide

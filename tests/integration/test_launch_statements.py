@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gpucloud_adapters.postgres.engine import create_engine
+from gpucloud_adapters.postgres.engine import Engine, create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
 from gpucloud_core.nodes.model import NodeAccess
 from gpucloud_core.nodes.systems import hgx_h200
@@ -18,7 +16,7 @@ MOST_MORE = 9  # for each machine more
 
 
 @pytest.fixture
-async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+async def engine(database_url: str) -> AsyncIterator[Engine]:
     engine = create_engine(database_url)
     yield engine
     await engine.dispose()
@@ -27,12 +25,9 @@ async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
 class Counted:
     """Counts the statements of everything that goes through an engine."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.statements: list[str] = []
-        event.listen(engine.sync_engine, "before_cursor_execute", self._hear)
-
-    def _hear(self, _c: object, _k: object, statement: str, *_: object) -> None:
-        self.statements.append(statement)
+        engine.heard = self.statements.append
 
     def taken(self) -> int:
         count = len(self.statements)
@@ -50,7 +45,7 @@ async def enroll(market: Market, first: int, last: int) -> None:
 
 
 class TestLaunch:
-    async def test_asks_no_more_often_where_there_are_more_nodes(self, engine: AsyncEngine) -> None:
+    async def test_asks_no_more_often_where_there_are_more_nodes(self, engine: Engine) -> None:
         market = Market(transactions=PostgresTransactions(engine))
         await market.open()
         customer, fleet, counted = await market.customer("ada"), FleetView(), Counted(engine)

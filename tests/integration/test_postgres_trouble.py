@@ -98,11 +98,9 @@ class TestTrouble:
             await work(cut=True)
         await work(cut=False)
 
-    async def test_is_unavailable_when_every_connection_is_taken(
-        self, database_url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_is_unavailable_when_every_connection_is_taken(self, database_url: str) -> None:
         engine = create_engine(database_url, connections=1, overflow=0)
-        monkeypatch.setattr(engine.pool, "_timeout", 0.05)
+        engine.wait_seconds = 0.2
         transactions = PostgresTransactions(engine)
 
         async with transactions.begin(PLATFORM):

@@ -52,7 +52,6 @@ MAY_READ_THE_ENVIRONMENT: Final = {
     "gpucloud_workers/__main__.py": "a program: hands it to the settings",
 }
 MAY_COMMIT: Final = {
-    "gpucloud_adapters/postgres/session.py": "the one that knows what is left to write",
     "gpucloud_adapters/postgres/unit.py": "leaving a unit of work commits",
 }
 

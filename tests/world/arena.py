@@ -6,10 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from gpucloud_adapters.postgres.engine import create_engine
+from gpucloud_adapters.postgres.engine import Engine, create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
 from gpucloud_core.allocations.errors import SoldOut
 from gpucloud_core.allocations.launch import Accepted
@@ -27,7 +24,7 @@ from world.market import Customer, Market
 
 PROCESSES = 4
 AT_ONCE = 16  # requests in a process; more would wait for its connections
-_AT_THE_GATE = text(
+_AT_THE_GATE = (
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     " AND query LIKE '%take_slots%' AND pid <> pg_backend_pid()"
 )
@@ -37,7 +34,7 @@ _AT_THE_GATE = text(
 class Web:
     """One web process, as far as launches know of it."""
 
-    engine: AsyncEngine
+    engine: Engine
     market: Market
     fleet: FleetView = field(default_factory=FleetView)
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
@@ -119,8 +116,11 @@ class Arena:
 
     async def _waiting(self) -> bool:
         """Tell whether someone waits for the gate of a node to take slots of."""
-        async with self.webs[0].engine.connect() as connection:
-            return bool((await connection.execute(_AT_THE_GATE)).scalar_one())
+        connection = await self.webs[0].engine.acquire()
+        try:
+            return bool(await connection.fetchval(_AT_THE_GATE))
+        finally:
+            await self.webs[0].engine.release(connection)
 
     async def fits(self, size: int) -> bool:
         """Tell whether a launch of ``size`` would find a place now."""

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     DateTime,
     Text,
+    any_,
     bindparam,
     func,
     or_,
@@ -71,10 +73,11 @@ class PostgresStoredResponses(PostgresRows[StoredResponse]):
 
 
 _allocation = ALLOCATIONS.columns
+_MAY_EXPIRE: Final = [state.value for state in sorted(MAY_EXPIRE)]
 _EXPIRED: Final = (
     select(_allocation.id)
     .where(
-        _allocation.state.in_([state.value for state in sorted(MAY_EXPIRE)]),
+        _allocation.state == any_(bindparam("states", type_=ARRAY(Text))),
         _allocation.releases_at <= _NOW,
     )
     .order_by(_allocation.releases_at)
@@ -84,7 +87,8 @@ _EXPIRED: Final = (
 
 class PostgresAllocations(PostgresRows[Allocation]):
     async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
-        found = await self.session.rows(_EXPIRED, {"now": now, "row_limit": limit})
+        given = {"now": now, "row_limit": limit, "states": _MAY_EXPIRE}
+        found = await self.session.rows(_EXPIRED, given)
         return [AllocationId(row[0]) for row in found]
 
 

@@ -2,24 +2,31 @@
 
 READ COMMITTED, with explicit row locks in a fixed order, is the isolation every use case is
 written for. Each wait has a limit: for a connection, for a lock, for a statement, and for a
-program that forgets an open transaction.
+program that forgets an open transaction. Statements go to the driver as they are: all layers in
+between cost more than what most of our statements cost the database.
 """
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
+import asyncpg
 import msgspec
 from sqlalchemy import URL, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 STATEMENT_TIMEOUT: Final = timedelta(seconds=15)
 ANSWER_TIMEOUT: Final = timedelta(seconds=20)  # the server's own limits come first, if it lives
 LOCK_TIMEOUT: Final = timedelta(seconds=5)
 IDLE_TIMEOUT: Final = timedelta(seconds=30)  # in an open transaction
-CONNECTION_AGE: Final = timedelta(minutes=30)
+SPARE_TIMEOUT: Final = timedelta(minutes=5)  # after which a connection that nobody uses is closed
+STATEMENTS_KEPT: Final = 400  # prepared, on each connection; we have fewer
 
 _DRIVER: Final = "postgresql+asyncpg"
+
+Connection: TypeAlias = asyncpg.Connection
 
 
 def driver_url(database_url: str) -> URL:
@@ -33,40 +40,106 @@ def driver_url(database_url: str) -> URL:
     return url
 
 
-def create_engine(database_url: str, *, connections: int = 10, overflow: int = 10) -> AsyncEngine:
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """Given back, it is only rolled back: whatever a unit sets lasts for its transaction."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Engine:
+    """Connections to one database, made when first needed. Belongs to one event loop.
+
+    Attributes:
+        wait_seconds: for how long someone waits while every connection is taken.
+        heard: is told each statement, by whoever counts them.
+    """
+
+    def __init__(self, database_url: str, *, connections: int) -> None:
+        driver_url(database_url)  # refuses what is no address of a database
+        self.wait_seconds = CONNECT_TIMEOUT.total_seconds()
+        self.heard: Callable[[str], None] | None = None
+        self._address = f"postgresql://{database_url.partition('://')[2]}"
+        self._connections = connections
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+
+    async def acquire(self) -> Connection:
+        """Return a connection of the caller's own until it is released.
+
+        Raises:
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: there is none.
+        """
+        pool = self._pool or await self._open()
+        return await pool.acquire(timeout=self.wait_seconds)
+
+    async def release(self, connection: Connection) -> None:
+        """Give a connection back; what was not committed on it is rolled back."""
+        if self._pool is None:
+            return
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            if connection.is_in_transaction() and not connection.is_closed():
+                await connection.execute("ROLLBACK")
+        await self._pool.release(connection)
+
+    async def renew(self) -> None:
+        """Have every connection made anew before it is used again: one of them was broken."""
+        if self._pool is not None:
+            await self._pool.expire_connections()
+
+    async def dispose(self) -> None:
+        """Close all connections; those that are in use are cut."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await pool.close()
+
+    async def _open(self) -> asyncpg.Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._address,
+                    min_size=0,
+                    max_size=self._connections,
+                    max_inactive_connection_lifetime=SPARE_TIMEOUT.total_seconds(),
+                    connection_class=_Connection,
+                    init=_with_json,
+                    timeout=CONNECT_TIMEOUT.total_seconds(),
+                    command_timeout=ANSWER_TIMEOUT.total_seconds(),
+                    statement_cache_size=STATEMENTS_KEPT,
+                    max_cached_statement_lifetime=0,
+                    server_settings={
+                        "application_name": "gpucloud",
+                        "timezone": "UTC",
+                        "default_transaction_isolation": "read committed",
+                        "statement_timeout": _milliseconds(STATEMENT_TIMEOUT),
+                        "lock_timeout": _milliseconds(LOCK_TIMEOUT),
+                        "idle_in_transaction_session_timeout": _milliseconds(IDLE_TIMEOUT),
+                        "jit": "off",  # our statements are short: compiling them never pays
+                    },
+                )
+            return self._pool
+
+
+def create_engine(database_url: str, *, connections: int = 10, overflow: int = 10) -> Engine:
     """Return an engine; it connects when first used. Dispose of it in the end.
 
     Args:
         database_url: ``postgresql://user:password@host:port/name``.
-        connections: how many are kept open.
-        overflow: how many more may be open for a moment.
+        connections: how many there are at most in the ordinary course.
+        overflow: how many more may be open while much is going on.
     """
-    return create_async_engine(
-        driver_url(database_url),
-        pool_size=connections,
-        max_overflow=overflow,
-        pool_timeout=CONNECT_TIMEOUT.total_seconds(),
-        pool_recycle=int(CONNECTION_AGE.total_seconds()),
-        isolation_level="READ COMMITTED",
-        json_serializer=_to_json,
-        json_deserializer=msgspec.json.decode,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT.total_seconds(),
-            "command_timeout": ANSWER_TIMEOUT.total_seconds(),
-            "server_settings": {
-                "application_name": "gpucloud",
-                "timezone": "UTC",
-                "statement_timeout": _milliseconds(STATEMENT_TIMEOUT),
-                "lock_timeout": _milliseconds(LOCK_TIMEOUT),
-                "idle_in_transaction_session_timeout": _milliseconds(IDLE_TIMEOUT),
-                "jit": "off",  # our statements are short; compiling them costs more than it saves
-            },
-        },
+    return Engine(database_url, connections=connections + overflow)
+
+
+async def _with_json(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: msgspec.json.encode(value).decode(),
+        decoder=msgspec.json.decode,
     )
-
-
-def _to_json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _milliseconds(limit: timedelta) -> str:

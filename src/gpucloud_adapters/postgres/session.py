@@ -4,13 +4,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, Row, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+import asyncpg
+from sqlalchemy import Executable, text
 
+from gpucloud_adapters.postgres.compiled import compiled
+from gpucloud_adapters.postgres.engine import Connection, Engine
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.kernel.errors import (
     AlreadyExists,
@@ -21,7 +21,8 @@ from gpucloud_core.kernel.errors import (
 )
 from gpucloud_core.kernel.unit import Scope
 
-Found: TypeAlias = Row[*tuple[Any, ...]]
+Found: TypeAlias = asyncpg.Record
+T = TypeVar("T")
 
 _OPEN: Final = text("""
     SELECT set_config('role', :role, true), set_config('gpucloud.tenant', :tenant, true),
@@ -29,6 +30,12 @@ _OPEN: Final = text("""
 """)
 _RETRY_SECONDS: Final = 2
 
+_TROUBLE: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
 _NO_ANSWER: Final = {"", "08", "53", "57", "58"}  # connection, resources, shut down or late, I/O
 _BAD_VALUE: Final = "22"  # the class: too long, no such character, out of range
 _REFUSALS: Final[Mapping[str, Callable[[], DomainError]]] = {
@@ -44,14 +51,18 @@ _WRONG_PROGRAM: Final = {"23502", "23514", "23P01", "42501"}  # null, check, exc
 class Session:
     """An open transaction. Only ``PostgresTransactions`` opens, commits and closes one."""
 
-    def __init__(self, connection: AsyncConnection, scope: Scope, opened_at: datetime) -> None:
+    def __init__(
+        self, engine: Engine, connection: Connection, scope: Scope, opened_at: datetime
+    ) -> None:
         self.scope = scope
+        self._engine = engine
         self._connection = connection
         self._opened_at = opened_at
         self._opened = time.monotonic()
+        self._depth = 0
 
     @classmethod
-    async def open(cls, engine: AsyncEngine, scope: Scope) -> "Session":
+    async def open(cls, engine: Engine, scope: Scope) -> "Session":
         """Begin a transaction that can only do what ``scope`` may.
 
         A connection that broke while it waited in the pool is replaced once: nothing was done on
@@ -59,24 +70,24 @@ class Session:
         """
         try:
             return await cls._open(engine, scope)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
+        except _TROUBLE as error:
+            if not _is_broken(error):
                 raise translated(error) from error
-        except (PoolTimeout, OSError) as error:
-            raise _unavailable() from error
+        await engine.renew()
         try:
             return await cls._open(engine, scope)
-        except (SQLAlchemyError, OSError) as error:
+        except _TROUBLE as error:
             raise translated(error) from error
 
     @classmethod
-    async def _open(cls, engine: AsyncEngine, scope: Scope) -> "Session":
-        connection = await engine.connect()
+    async def _open(cls, engine: Engine, scope: Scope) -> "Session":
+        connection = await engine.acquire()
         try:
-            opened = await connection.execute(_OPEN, _settings(scope))
-            return cls(connection, scope, opened.one()[2])
+            await connection.execute("BEGIN")
+            opened = await _ask(engine, connection, _OPEN, _settings(scope))
+            return cls(engine, connection, scope, opened[0][2])
         except BaseException:
-            await connection.close()
+            await engine.release(connection)
             raise
 
     def now(self) -> datetime:
@@ -91,8 +102,8 @@ class Session:
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Found]:
         try:
-            return (await self._connection.execute(statement, parameters)).all()
-        except (SQLAlchemyError, OSError) as error:
+            return await _ask(self._engine, self._connection, statement, parameters or {})
+        except _TROUBLE as error:
             raise translated(error) from error
 
     async def first(
@@ -110,57 +121,80 @@ class Session:
         return None if row is None else row[0]
 
     async def change(
-        self,
-        statement: Executable,
-        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> int:
-        """Run a statement that returns nothing; return how many rows it changed.
+        """Run a statement that returns nothing; return how many rows it changed."""
+        given = parameters or {}
+        made = compiled(statement, given)
+        _tell(self._engine, made.sql)
+        said: str = await self._sure(self._connection.execute(made.sql, *made.arguments(given)))
+        count = said.rpartition(" ")[2]
+        return int(count) if count.isdecimal() else 0
 
-        Several sets of parameters go to the database together.
-        """
-        try:
-            return (await self._connection.execute(statement, parameters)).rowcount
-        except (SQLAlchemyError, OSError) as error:
-            raise translated(error) from error
+    async def change_each(
+        self, statement: Executable, parameters: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Run a statement with each of several sets of values, which go together."""
+        made = compiled(statement, parameters[0])
+        _tell(self._engine, made.sql)
+        rows = [made.arguments(given) for given in parameters]
+        await self._sure(self._connection.executemany(made.sql, rows))
 
     @asynccontextmanager
     async def within(self, scope: Scope) -> AsyncIterator[None]:
         """Do a part of the transaction in ``scope``, behind a savepoint."""
         around = self.scope
+        self._depth += 1
+        name = f"part_{self._depth}"
         try:
-            savepoint = await self._connection.begin_nested()
+            await self._say(f"SAVEPOINT {name}")
             await self._enter(scope)
-        except (SQLAlchemyError, OSError) as error:
-            raise translated(error) from error
-        try:
-            yield
-        except BaseException:
-            await self._leave(savepoint.rollback())  # role and tenant go back with it
-            self.scope = around
-            raise
-        await self._leave(savepoint.commit())
-        await self._leave(self._enter(around))
-
-    async def _leave(self, step: Awaitable[None]) -> None:
-        try:
-            await step
-        except (SQLAlchemyError, OSError) as error:
-            raise translated(error) from error
-
-    async def _enter(self, scope: Scope) -> None:
-        if scope != self.scope:
-            await self._connection.execute(_OPEN, _settings(scope))
-            self.scope = scope
+            try:
+                yield
+            except BaseException:
+                # Role and tenant go back with it.
+                await self._say(f"ROLLBACK TO SAVEPOINT {name}")
+                self.scope = around
+                raise
+            await self._say(f"RELEASE SAVEPOINT {name}")
+            await self._enter(around)
+        finally:
+            self._depth -= 1
 
     async def commit(self) -> None:
-        try:
-            await self._connection.commit()
-        except (SQLAlchemyError, OSError) as error:
-            raise translated(error) from error
+        await self._say("COMMIT")
 
     async def close(self) -> None:
         """Give the connection back; what was not committed is rolled back."""
-        await self._connection.close()
+        await self._engine.release(self._connection)
+
+    async def _enter(self, scope: Scope) -> None:
+        if scope != self.scope:
+            await self.rows(_OPEN, _settings(scope))
+            self.scope = scope
+
+    async def _say(self, command: str) -> None:
+        await self._sure(self._connection.execute(command))
+
+    async def _sure(self, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except _TROUBLE as error:
+            raise translated(error) from error
+
+
+async def _ask(
+    engine: Engine, connection: Connection, statement: Executable, given: Mapping[str, Any]
+) -> Sequence[Found]:
+    made = compiled(statement, given)
+    _tell(engine, made.sql)
+    found: Sequence[Found] = await connection.fetch(made.sql, *made.arguments(given))
+    return found
+
+
+def _tell(engine: Engine, sql: str) -> None:
+    if engine.heard is not None:
+        engine.heard(sql)
 
 
 def _settings(scope: Scope) -> dict[str, str]:
@@ -170,18 +204,27 @@ def _settings(scope: Scope) -> dict[str, str]:
 
 def translated(error: Exception) -> Exception:
     """Return the core's word for what the database, or the way to it, answered."""
-    if not isinstance(error, DBAPIError):
-        return _unavailable()
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    if error.connection_invalidated or state[:2] in _NO_ANSWER:
+    state = _state_of(error) if isinstance(error, asyncpg.PostgresError) else ""
+    if state[:2] in _NO_ANSWER:
         return _unavailable()
     if refusal := _REFUSALS.get(state):
         return refusal()
     if state in _WRONG_PROGRAM:
-        return InvariantError(str(error.orig))
+        return InvariantError(str(error))
     if state.startswith(_BAD_VALUE):
         return ValidationFailed("A value is too large, or holds a character that cannot be kept.")
     return error
+
+
+def _state_of(error: Exception) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
+
+
+def _is_broken(error: Exception) -> bool:
+    """Tell whether it was the connection that failed, and not the wait for one."""
+    if isinstance(error, asyncpg.PostgresError):
+        return _state_of(error)[:2] in {"08", "57"}
+    return not isinstance(error, TimeoutError)
 
 
 def _unavailable() -> Unavailable:

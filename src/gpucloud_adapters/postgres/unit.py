@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gpucloud_adapters.postgres import due
 from gpucloud_adapters.postgres.audit import AUDIT_ROWS, PostgresAuditRows
+from gpucloud_adapters.postgres.engine import Engine
 from gpucloud_adapters.postgres.fleet import CLAIMS, PostgresFleet
 from gpucloud_adapters.postgres.ledger import PostgresLedger
 from gpucloud_adapters.postgres.rows import PostgresRows
@@ -98,7 +98,7 @@ class PostgresTransactions:
         committed: is called when a unit that emitted events has committed; may not raise.
     """
 
-    def __init__(self, engine: AsyncEngine, committed: Callable[[], None] | None = None) -> None:
+    def __init__(self, engine: Engine, committed: Callable[[], None] | None = None) -> None:
         self._engine = engine
         self._committed = committed
 
@@ -157,7 +157,7 @@ class PostgresUnit:
         """Write the events and the audit rows, which wait for the end to go together."""
         for statement, rows in ((_EMIT, self._events), (_RECORD, self._facts)):
             if rows:
-                await self._session.change(statement, list(rows))
+                await self._session.change_each(statement, list(rows))
                 rows.clear()
 
     @asynccontextmanager
