@@ -28,7 +28,7 @@ from world.market import Market
 
 TENANTS: Final = 20
 CLIENTS: Final = 8
-EACH: Final = 20  # transfers of a client
+EACH: Final = 60  # transfers of a client
 ROUNDS: Final = 3
 TRANSFERS_BAR: Final = 0.8
 HOT_BAR: Final = 0.9

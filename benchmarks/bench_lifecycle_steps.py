@@ -5,7 +5,8 @@ the relay sends a message, a worker takes the task up and carries its steps out:
 is committed with the intent of the next before that begins. The steps do nothing else and declare
 so, as most steps of a release do; so this is what the runner costs. Bare jobs do nothing at all and
 promise nothing; between the two stand jobs that commit one change of a row, as whatever is not to
-be lost must. All three take turns on the same Valkey, PostgreSQL and worker.
+be lost must. Real launches and releases, on nodes in memory, say what the steps themselves write.
+All take turns on the same Valkey, PostgreSQL and worker.
 
     python benchmarks/bench_lifecycle_steps.py [--json]
 """
@@ -24,6 +25,7 @@ from typing import Any, Final
 import asyncpg
 import dramatiq
 from grounds import Report, fdatasync_ms, main, quantile, servers
+from real_launches import GPUS, LAUNCH_STEPS, Launches, launch_actions
 from redis.asyncio import Redis
 
 from gpucloud_adapters.postgres.engine import Engine, create_engine
@@ -72,11 +74,10 @@ SAGA: Final = Saga(
 
 @dataclass(slots=True)
 class Nothing:
-    """A saga whose steps do nothing, and say when it began and when it ended."""
+    """A saga whose steps do nothing, and say when it began."""
 
     saga: Saga = SAGA
     begun: dict[str, float] = field(default_factory=dict)
-    ended: int = 0
 
     async def lock(self, unit: PostgresUnit, task: Task) -> None: ...
 
@@ -100,8 +101,7 @@ class Nothing:
     async def held_back(self, unit: PostgresUnit, task: Task, step: str) -> str:
         return ""
 
-    async def finished(self, unit: PostgresUnit, task: Task, finish: Finish) -> None:
-        self.ended += 1
+    async def finished(self, unit: PostgresUnit, task: Task, finish: Finish) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -112,6 +112,7 @@ class Worker:
     broker: dramatiq.Broker
     actions: Nothing = field(default_factory=Nothing)
     done: list[float] = field(default_factory=list)
+    ended: int = 0  # runs of tasks
     run: RunTask[PostgresUnit] | None = None
     engine: Engine | None = None
     pool: asyncpg.Pool | None = None
@@ -129,13 +130,15 @@ class Worker:
         self.actions.begun.setdefault(task_id, time.perf_counter())
         if self.run is None:
             self.engine = create_engine(self.database_url)
+            transactions = PostgresTransactions(self.engine)
             self.run = RunTask(
-                transactions=PostgresTransactions(self.engine),
+                transactions=transactions,
                 ids=SystemIds(),
                 jitter=SystemSecrets(),
-                actions={SAGA.kind: self.actions},
+                actions={SAGA.kind: self.actions, **launch_actions(transactions)},
             )
         await self.run(task_id)
+        self.ended += 1
 
     async def _bare(self, sent: float) -> None:
         self.done.append(time.perf_counter() - sent)
@@ -187,8 +190,8 @@ async def drained(begin: Callable[[], object], is_done: Callable[[], bool]) -> f
     return time.perf_counter() - begun
 
 
-async def one_round(worker: Worker, office: Office) -> dict[str, Any]:
-    """Give the worker the three kinds of work, one after the other; all is queued beforehand."""
+async def one_round(worker: Worker, office: Office, launches: Launches) -> dict[str, Any]:
+    """Give the worker each kind of work, one after the other; all is queued beforehand."""
     rates: dict[str, float] = {}
     for name, count in (("bare", JOBS), ("row", COMMITTING_JOBS)):
         worker.done.clear()
@@ -197,15 +200,23 @@ async def one_round(worker: Worker, office: Office) -> dict[str, Any]:
             actor.send(time.perf_counter() if name == "bare" else number)
         rates[name] = count / await consumed(worker, partial(has, worker.done, count))
     task_ids = [await office.task(tell=False) for _ in range(TASKS)]
-    worker.actions.ended = 0
-    for task_id in task_ids:
-        worker.queue.send(task_id)
-    seconds = await consumed(worker, lambda: worker.actions.ended >= TASKS)
+    seconds = await carried_out(worker, task_ids)
+    real = await carried_out(worker, await launches.launch())
+    real += await carried_out(worker, await launches.release())
     return {
         "bare_jobs_per_s": round(rates["bare"]),
         "committing_jobs_per_s": round(rates["row"]),
         "steps_per_s": round(TASKS * STEPS / seconds),
+        "launch_steps_per_s": round(GPUS * LAUNCH_STEPS / real),
     }
+
+
+async def carried_out(worker: Worker, task_ids: Sequence[TaskId]) -> float:
+    """Return the seconds until a run of each task has ended, which all do in one run."""
+    worker.ended = 0
+    for task_id in task_ids:
+        worker.queue.send(task_id)
+    return await consumed(worker, lambda: worker.ended >= len(task_ids))
 
 
 def has(done: Sequence[float], count: int) -> bool:
@@ -257,7 +268,9 @@ async def measured(worker: Worker, database_url: str, redis_url: str) -> list[di
         market = Market(transactions=transactions)
         await market.open()
         office = Office(transactions=transactions, customer=await market.customer("ada"))
-        results = [await one_round(worker, office) for _ in range(ROUNDS)]
+        launches = Launches(market=market)
+        await launches.open()
+        results = [await one_round(worker, office, launches) for _ in range(ROUNDS)]
 
         async def wake(event: Event) -> None:
             await asyncio.to_thread(worker.queue.send, TaskId(event.subject))
@@ -292,9 +305,10 @@ def measure() -> Report:
         report.results.append({"fdatasync_ms": fdatasync_ms(on.folder)})
         broker.close()
     rounds = report.results[:ROUNDS]
-    for name, base in (("to_bare", "bare_jobs_per_s"), ("to_committing", "committing_jobs_per_s")):
-        ratio = median(each["steps_per_s"] / each[base] for each in rounds)
-        report.ratios[f"steps_{name}"] = round(ratio, 2)
+    for steps in ("steps", "launch_steps"):
+        for base in ("bare", "committing"):
+            ratio = median(each[f"{steps}_per_s"] / each[f"{base}_jobs_per_s"] for each in rounds)
+            report.ratios[f"{steps}_to_{base}"] = round(ratio, 2)
     report.at_least("steps_to_bare", report.ratios["steps_to_bare"], STEPS_BAR)
     report.at_most("dispatch_ms_p99", report.results[ROUNDS]["dispatch_ms_p99"], DISPATCH_BAR_MS)
     return report

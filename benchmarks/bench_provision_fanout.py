@@ -224,6 +224,7 @@ def measure() -> Report:
     last = report.results[-1]
     to_bare = last["commands_per_s"] / last["bare_commands_per_s"]
     report.ratios["commands_to_bare"] = round(to_bare, 2)
+    report.at_least("commands_to_bare", to_bare, CONNECT_BAR)
     report.at_least("commands_per_s", last["commands_per_s"], HELD_BAR)
     return report
 

@@ -194,5 +194,6 @@ def _remove(name: str) -> None:
         for process in inside.stdout.split():
             with suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
+        subprocess.run([ip, "link", "delete", node], check=False, capture_output=True)
         subprocess.run([ip, "netns", "delete", node], check=False)
     subprocess.run([ip, "link", "delete", name], check=False, capture_output=True)
