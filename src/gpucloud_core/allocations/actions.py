@@ -16,7 +16,7 @@ from gpucloud_core.allocations.batch import child_finished
 from gpucloud_core.allocations.errors import HealthGateFailed, KeysNotApplied, WipeUnproven
 from gpucloud_core.allocations.lifecycle import LIFECYCLE, AllocationEvent
 from gpucloud_core.allocations.model import Allocation, AllocationState, Connection
-from gpucloud_core.allocations.place import Placed, read_place, slice_spec
+from gpucloud_core.allocations.place import Placed, place_in, slice_spec
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.proof import (
     handover_findings,
@@ -61,7 +61,14 @@ class OnNode:
         return bool(LIFECYCLE.overdue(allocation.state, allocation.state_since, now))
 
     async def _place(self, task: Task) -> Placed:
-        return await read_place(self.transactions, task)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            return await place_in(unit, task)
+
+    async def _place_in_time(self, task: Task) -> Placed:
+        """Read the place, and see to the time as ``_in_time`` does."""
+        async with self.transactions.begin(Scope.platform()) as unit:
+            await self._see_to_time(unit, task)
+            return await place_in(unit, task)
 
     async def _in_time(self, task: Task) -> None:
         """See that the allocation's state has not outlived its limit.
@@ -70,8 +77,11 @@ class OnNode:
             OutOfTime: it has, as where no worker was there for long.
         """
         async with self.transactions.begin(Scope.platform()) as unit:
-            if await self.is_late(unit, task):
-                raise OutOfTime("Nobody got to it in time.")
+            await self._see_to_time(unit, task)
+
+    async def _see_to_time(self, unit: AllocationUnit, task: Task) -> None:
+        if await self.is_late(unit, task):
+            raise OutOfTime("Nobody got to it in time.")
 
     async def _allocation(self, unit: AllocationUnit, task: Task) -> Allocation:
         allocation = await unit.allocations.lock(task.subject)
@@ -79,9 +89,8 @@ class OnNode:
             raise NotFound("The task's allocation is gone.")
         return allocation
 
-    async def _apply_keys(self, task: Task) -> Mapping[str, Json]:
+    async def _apply_keys(self, placed: Placed) -> Mapping[str, Json]:
         """Let exactly the allocation's keys in, and read them back."""
-        placed = await self._place(task)
         keys = placed.allocation.keys
         lines = tuple(key.public_key for key in keys)
         async with faults.APPLY_KEYS:
@@ -100,14 +109,13 @@ class OnNode:
         )
         await unit.allocations.put(replace(allocation, keys=keys))
 
-    async def _wipe(self, task: Task, *, not_before: datetime | None = None) -> str:
+    async def _wipe(self, placed: Placed, *, not_before: datetime | None = None) -> str:
         """Wipe, check the proof against this claim, and return it as JSON.
 
         The proof may not be older than ``not_before``, or than the end of the customer's time in
         it; where there was none, as in a launch that failed, than the request. If it looks older,
         the node is asked what its clock shows: one that is slow proves as well as another.
         """
-        placed = await self._place(task)
         allocation = placed.allocation
         async with faults.WIPE:
             evidence = await self.driver.wipe(placed.access, allocation.claim_id, placed.gpu_uuids)
@@ -140,8 +148,7 @@ class OnNode:
             now = await unit.now()
         return redated(evidence, node_clock=report.clock, now=now)
 
-    async def _verify_clean(self, task: Task) -> None:
-        placed = await self._place(task)
+    async def _verify_clean(self, placed: Placed) -> None:
         claim_id = placed.allocation.claim_id
         async with faults.VERIFY_CLEAN:
             found = await self.driver.verify_clean(placed.access, claim_id, placed.gpu_uuids)
@@ -152,9 +159,8 @@ class OnNode:
         if missing := set(placed.gpu_uuids) - set(report.gpu_uuids):
             raise WipeUnproven(f"{len(missing)} of its GPUs are missing on the node.")
 
-    async def _verify(self, task: Task) -> Mapping[str, Json]:
+    async def _verify(self, placed: Placed) -> Mapping[str, Json]:
         """Compare what the slice is with what it must be: the health gate."""
-        placed = await self._place(task)
         allocation = placed.allocation
         async with faults.VERIFY:
             evidence = await self.driver.verify(placed.access, allocation.claim_id)
@@ -201,22 +207,23 @@ class Provision(OnNode):
             await advance(unit, self.ids, allocation, AllocationEvent.PROVISION, cause)
 
     async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
-        if task.data.get(gang.NAME) is None or step.key != gang.LAST:  # together, or not at all
-            await self._in_time(task)  # nobody wants, and pays for, what they asked for hours ago
+        """Do it in time: nobody wants, and pays for, what they asked for hours ago."""
         match step.key:
             case "check_node":
-                return await self._check_node(task)
+                return await self._check_node(await self._place_in_time(task))
             case "create":
-                return await self._create(task)
+                return await self._create(await self._place_in_time(task), task.generation)
             case "apply_keys":
-                return await self._apply_keys(task)
+                return await self._apply_keys(await self._place_in_time(task))
             case "verify":
-                return await self._verify(task)
+                return await self._verify(await self._place_in_time(task))
+            case gang.LAST if task.data.get(gang.NAME) is not None:
+                return {}  # together, or not at all
             case _:
+                await self._in_time(task)
                 return {}
 
-    async def _check_node(self, task: Task) -> Mapping[str, Json]:
-        placed = await self._place(task)
+    async def _check_node(self, placed: Placed) -> Mapping[str, Json]:
         async with faults.CHECK_NODE:
             report = await self.driver.probe(placed.access)
         missing = set(placed.gpu_uuids) - set(report.gpu_uuids)
@@ -225,12 +232,9 @@ class Provision(OnNode):
             raise HealthGateFailed(f"The node is not fit: {said}.")
         return {"gpus": len(placed.gpu_uuids), "driver_version": report.driver_version}
 
-    async def _create(self, task: Task) -> Mapping[str, Json]:
-        placed = await self._place(task)
+    async def _create(self, placed: Placed, generation: int) -> Mapping[str, Json]:
         async with faults.CREATE:
-            endpoint = await self.driver.provision(
-                placed.access, slice_spec(placed, task.generation)
-            )
+            endpoint = await self.driver.provision(placed.access, slice_spec(placed, generation))
         return {
             "host": endpoint.host,
             "port": endpoint.port,
@@ -279,8 +283,8 @@ class Provision(OnNode):
         placed = await self._place(task)
         async with faults.REMOVE:
             await self.driver.release(placed.access, placed.allocation.claim_id)
-        await self._wipe(task)
-        await self._verify_clean(task)
+        await self._wipe(placed)
+        await self._verify_clean(placed)
 
     async def undoing(self, unit: AllocationUnit, task: Task) -> None:
         allocation = await self._allocation(unit, task)
@@ -331,6 +335,8 @@ class Release(OnNode):
         """Nothing changes in the rows until a step is done."""
 
     async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
+        if step.key == "free":
+            return {}  # what it means is written when the task ends
         placed = await self._place(task)
         claim_id = placed.allocation.claim_id
         match step.key:
@@ -341,11 +347,9 @@ class Release(OnNode):
                 async with faults.REMOVE:
                     await self.driver.release(placed.access, claim_id)
             case "wipe":
-                return {"evidence": await self._wipe(task)}
-            case "verify_clean":
-                await self._verify_clean(task)
+                return {"evidence": await self._wipe(placed)}
             case _:
-                pass
+                await self._verify_clean(placed)
         return {}
 
     async def step_done(self, unit: AllocationUnit, task: Task, step: Step) -> None:

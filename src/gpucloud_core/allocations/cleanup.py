@@ -40,9 +40,9 @@ class CleanUp(InPlace):
                 async with faults.REMOVE:
                     await self.driver.release(placed.access, claim_id)
             case "wipe":
-                return {"evidence": await self._wipe(task, not_before=task.created_at)}
+                return {"evidence": await self._wipe(placed, not_before=task.created_at)}
             case _:
-                await self._verify_clean(task)
+                await self._verify_clean(placed)
         return {}
 
     async def step_done(self, unit: AllocationUnit, task: Task, step: Step) -> None:

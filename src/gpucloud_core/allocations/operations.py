@@ -40,7 +40,7 @@ class EditKeysOnNode(InPlace):
     saga: Saga = EDIT_KEYS
 
     async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
-        await self._apply_keys(task)
+        await self._apply_keys(await self._place(task))
         placed = await self._place(task)
         evidence = await self.driver.verify(placed.access, placed.allocation.claim_id)
         if set(evidence.key_fingerprints) != {key.fingerprint for key in placed.allocation.keys}:

@@ -7,7 +7,6 @@ from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.request import hostname
 from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.nodes.model import Gpu, Node, NodeAccess, SliceSpec, Slot
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.work.model import Task
@@ -66,13 +65,12 @@ async def place_of(unit: AllocationUnit, allocation: Allocation) -> Placed:
     )
 
 
-async def read_place(transactions: Transactions[AllocationUnit], task: Task) -> Placed:
-    """Read the place of a task's allocation in a unit of its own."""
-    async with transactions.begin(Scope.platform()) as unit:
-        allocation = await unit.allocations.get(task.subject)
-        if allocation is None:
-            raise NotFound("The task's allocation is gone.")
-        return await place_of(unit, allocation)
+async def place_in(unit: AllocationUnit, task: Task) -> Placed:
+    """Read the place of a task's allocation."""
+    allocation = await unit.allocations.get(task.subject)
+    if allocation is None:
+        raise NotFound("The task's allocation is gone.")
+    return await place_of(unit, allocation)
 
 
 def slice_spec(placed: Placed, generation: int) -> SliceSpec:

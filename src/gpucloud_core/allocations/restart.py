@@ -87,9 +87,8 @@ class RestartOnNode(InPlace):
 
     async def do(self, task: Task, step: Step) -> Mapping[str, Json]:
         if step.key == "verify":
-            return await self._verify(task)
-        await self._in_time(task)
-        placed = await self._place(task)
+            return await self._verify(await self._place(task))
+        placed = await self._place_in_time(task)
         allocation = placed.allocation
         generation = int(str(task.data["generation"]))
         async with faults.RESTART:
