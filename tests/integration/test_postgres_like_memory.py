@@ -1,11 +1,12 @@
 """Lists read the same, page for page and cursor for cursor, from PostgreSQL and from memory.
 
-Seen to fail when null sorted first in memory, and when the text searched for was not escaped.
+Seen to fail when null sorted first in memory, when the text searched for was not escaped, and when
+costs were rounded down once for an allocation and not once for each of its segments.
 What both have in common (``stored.lists``) the contract suite watches.
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,10 +15,12 @@ from contracts.stores import PLATFORM, StoreUnit
 from gpucloud_adapters.memory.unit import MemoryTransactions
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
+from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_core.kernel.unit import Scope, Transactions
+from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.work.model import TaskStatus
-from row_builders import NOW, FixedClock, a_project, a_task, a_tenant
+from row_builders import NOW, FixedClock, a_project, a_segment, a_task, a_tenant
 
 TENANT, OTHER = a_tenant(), a_tenant()
 PROJECTS = [a_project(tenant.id) for tenant in (TENANT, TENANT, OTHER)]
@@ -104,3 +107,64 @@ class TestLists:
 
             compare()
             runner.run(engine.dispose())
+
+
+COSTLY = [AllocationId(f"alc_{number:026}") for number in range(3)]
+microseconds = st.integers(0, 10**15).map(lambda count: timedelta(microseconds=count))
+segments = st.builds(
+    lambda subject, rate, start, length: a_segment(
+        PROJECTS[0],
+        allocation_id=subject,
+        rate_micros_per_hour=rate,
+        started_at=NOW + start,
+        ended_at=None if length is None else NOW + start + length,
+        settled_until=NOW + start,
+    ),
+    st.sampled_from(COSTLY[:2]),
+    st.integers(0, 10**12) | st.sampled_from([1, 3_290_000, 3_599_999_999]),
+    microseconds,
+    st.none() | microseconds,
+)
+
+
+class TestCosts:
+    def test_come_to_the_same_micro_unit_as_the_core_says(self, database_url: str) -> None:
+        with asyncio.Runner() as runner:
+            engine = create_engine(database_url)
+            real = PostgresTransactions(engine)
+            memory = MemoryTransactions(FixedClock())
+            for transactions in (real, memory):
+                runner.run(_owner(transactions))
+
+            @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+            @given(rows=st.lists(segments, max_size=5, unique_by=_one_open), until=microseconds)
+            def compare(rows: list[UsageSegment], until: timedelta) -> None:
+                expected = runner.run(_costs(memory, rows, NOW + until))
+                assert runner.run(_costs(real, rows, NOW + until)) == expected
+
+            compare()
+            runner.run(engine.dispose())
+
+
+def _one_open(segment: UsageSegment) -> str:
+    """An allocation has one segment that runs, at most."""
+    return segment.id if segment.ended_at else segment.allocation_id
+
+
+async def _owner(transactions: Transactions[StoreUnit]) -> None:
+    async with transactions.begin(PLATFORM) as unit:
+        await unit.tenants.add(TENANT)
+        await unit.projects.add(PROJECTS[0])
+
+
+async def _costs(
+    transactions: Transactions[StoreUnit], rows: list[UsageSegment], until: datetime
+) -> dict[AllocationId, int]:
+    """Return what the segments cost, and leave none of them behind."""
+    async with transactions.begin(PLATFORM) as unit:
+        for row in rows:
+            await unit.usage_segments.add(row)
+        found = dict(await unit.usage_segments.costs(COSTLY, until))
+        for row in rows:
+            await unit.usage_segments.delete(row.id)
+    return found

@@ -1,7 +1,7 @@
 """Rows of one kind in memory, as one unit may see them, and the kinds that can do more."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from gpucloud_adapters.stored.kinds import (
     AUDIT_ROWS,
     BILLING_ACCOUNTS,
     CLAIMS,
+    NODES,
     ONE_TIME_TOKENS,
     STORED_RESPONSES,
     TASK_EVENTS,
@@ -34,11 +35,13 @@ from gpucloud_core.billing.model import BillingAccount, WebhookEvent
 from gpucloud_core.kernel.audit import AuditRow
 from gpucloud_core.kernel.errors import Conflict, NotFound
 from gpucloud_core.kernel.idempotency import StoredResponse
-from gpucloud_core.kernel.ids import AllocationId, TaskId, TenantId
+from gpucloud_core.kernel.ids import AllocationId, NodeId, TaskId, TenantId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.time import EPOCH
 from gpucloud_core.kernel.unit import Scope
+from gpucloud_core.metering.charge import cost_of
 from gpucloud_core.metering.model import UsageSegment
+from gpucloud_core.nodes.model import Node
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.waitlist.model import WaitEntry
 from gpucloud_core.work.model import Task, TaskEvent
@@ -259,6 +262,22 @@ class MemoryUsageSegments(MemoryRows[UsageSegment]):
             )
         )
         return sorted(found, key=_last_to_end, reverse=True)[:limit]
+
+    async def costs(
+        self, allocation_ids: Sequence[AllocationId], until: datetime
+    ) -> Mapping[AllocationId, int]:
+        found: dict[AllocationId, list[UsageSegment]] = {}
+        for row in await self.find_any("allocation_id", allocation_ids):
+            found.setdefault(row.allocation_id, []).append(row)
+        return {subject: cost_of(rows, until) for subject, rows in found.items()}
+
+
+class MemoryNodes(MemoryRows[Node]):
+    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+        super().__init__(database, scope, NODES)
+
+    async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
+        return {row.id: row.name for row in await self.find_any("id", list(node_ids))}
 
 
 class MemoryBillingAccounts(MemoryRows[BillingAccount]):

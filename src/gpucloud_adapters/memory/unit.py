@@ -16,6 +16,7 @@ from gpucloud_adapters.memory.rows import (
     MemoryAuditRows,
     MemoryBillingAccounts,
     MemoryClaims,
+    MemoryNodes,
     MemoryOneTimeTokens,
     MemoryRows,
     MemoryStoredResponses,
@@ -46,7 +47,7 @@ from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.kernel.time import EPOCH, Clock, microseconds_between
 from gpucloud_core.kernel.unit import AuditFact, Event, Scope
-from gpucloud_core.nodes.model import Node, Slot
+from gpucloud_core.nodes.model import Slot
 from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.placement.promises import Promise
 from gpucloud_core.work.model import TaskEvent
@@ -181,8 +182,8 @@ class MemoryUnit:
         return MemoryRows(self._database, self._scope, kinds.OS_IMAGES)
 
     @property
-    def nodes(self) -> MemoryRows[Node]:
-        return MemoryRows(self._database, self._scope, kinds.NODES)
+    def nodes(self) -> MemoryNodes:
+        return MemoryNodes(self._database, self._scope)
 
     @property
     def slots(self) -> MemoryRows[Slot]:

@@ -47,7 +47,7 @@ from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.kernel.time import EPOCH, microseconds_between
 from gpucloud_core.kernel.unit import AuditFact, Event, Scope
-from gpucloud_core.nodes.model import Node, Slot
+from gpucloud_core.nodes.model import Slot
 from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.placement.promises import Promise
@@ -253,8 +253,8 @@ class PostgresUnit:
         return PostgresRows(self._session, _OS_IMAGES)
 
     @property
-    def nodes(self) -> PostgresRows[Node]:
-        return PostgresRows(self._session, _NODES)
+    def nodes(self) -> due.PostgresNodes:
+        return due.PostgresNodes(self._session, _NODES)
 
     @property
     def slots(self) -> PostgresRows[Slot]:

@@ -8,7 +8,7 @@ from typing import Final
 from gpucloud_core.access.authorize import Action, Allowed, authorize, require
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.errors import ReceiptNotReady
-from gpucloud_core.allocations.lifecycle import PublicStatus, public_status
+from gpucloud_core.allocations.lifecycle import LIFECYCLE, PublicStatus, public_status
 from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
 from gpucloud_core.allocations.place import slots_in
 from gpucloud_core.allocations.ports import AllocationUnit
@@ -18,7 +18,7 @@ from gpucloud_core.kernel.ids import AllocationId, ProjectId, TaskId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.time import microseconds_between
 from gpucloud_core.kernel.unit import Scope, Transactions
-from gpucloud_core.metering.charge import charged
+from gpucloud_core.metering.charge import cost_of
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Gpu, Node, Slot
 from gpucloud_core.placement.explain import explain_placement
@@ -53,7 +53,7 @@ class AllocationLine:
     cost_micros: int
     step: str  # "Make the slice (3 of 6)" while it moves
     as_of: datetime
-    slots: tuple[Slot, ...] = ()  # all of its node, in PCI order
+    slots: tuple[Slot, ...] = ()  # all of its node, in PCI order, while it holds some of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +75,6 @@ class TaskView:
     as_of: datetime
     node: Node | None = None  # what it is about, if that is a node
     image: OsImage | None = None  # likewise
-
-
-def cost_of(segments: Sequence[UsageSegment], now: datetime) -> int:
-    """Return what the segments cost up to ``now``, each rounded down once."""
-    return sum(charged(segment, segment.ended_at or now) for segment in segments)
 
 
 def billed_seconds(segments: Sequence[UsageSegment], now: datetime) -> int:
@@ -162,36 +157,42 @@ async def readable(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListAllocations:
-    """A page of a project's allocations, and how many there are per raw state."""
+    """A page of a project's allocations.
+
+    What has ended holds no slots and moves no more: neither is read for it.
+    """
 
     transactions: Transactions[AllocationUnit]
 
     async def __call__(
-        self, *, actor: Actor, project_id: ProjectId, query: ListQuery
+        self, *, actor: Actor, project_id: ProjectId, query: ListQuery, with_slots: bool = True
     ) -> Page[AllocationLine]:
+        """Return the page; ``with_slots`` reads what is beside each on its node too."""
         require(actor, Action.ALLOCATION_READ, tenant_id=actor.tenant_id, project_id=project_id)
         query = replace(query, where={**query.where, "project_id": (project_id,)})
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
             page = await unit.allocations.page(query)
             now = await unit.now()
             ids = [allocation.id for allocation in page.items]
-            segments = await unit.usage_segments.find_any("allocation_id", ids)
-            nodes = await unit.nodes.find_any("id", [row.node_id for row in page.items])
-            tasks = await unit.tasks.find_any("id", [row.task_id for row in page.items])
-            slots = await unit.slots.find_any("node_id", [node.id for node in nodes])
-        names = {node.id: node.name for node in nodes}
+            costs = await unit.usage_segments.costs(ids, now)
+            names = await unit.nodes.names({row.node_id for row in page.items})
+            live = [row for row in page.items if not LIFECYCLE.is_final(row.state)]
+            tasks = await unit.tasks.find_any("id", [row.task_id for row in live]) if live else ()
+            places = sorted({row.node_id for row in live})
+            slots = await unit.slots.find_any("node_id", places) if places and with_slots else ()
         by_task = {task.id: task for task in tasks}
+        by_node: dict[str, list[Slot]] = {}
+        for slot in sorted(slots, key=lambda slot: slot.index):
+            by_node.setdefault(slot.node_id, []).append(slot)
         lines = tuple(
             AllocationLine(
                 allocation=row,
                 status=_status(row, by_task.get(row.task_id)),
                 node_name=names.get(row.node_id, ""),
-                cost_micros=cost_of([s for s in segments if s.allocation_id == row.id], now),
+                cost_micros=costs.get(row.id, 0),
                 step=step_line(by_task.get(row.task_id)),
                 as_of=now,
-                slots=tuple(
-                    sorted((s for s in slots if s.node_id == row.node_id), key=lambda s: s.index)
-                ),
+                slots=tuple(by_node.get(row.node_id, ())),
             )
             for row in page.items
         )

@@ -56,6 +56,11 @@ def unsettled(segments: Iterable[UsageSegment], until: datetime) -> int:
     return _sum_at(_runs(segments), microseconds_between(EPOCH, until))
 
 
+def cost_of(segments: Iterable[UsageSegment], until: datetime) -> int:
+    """Return what segments cost up to ``until``, or to their own ends, each rounded down once."""
+    return sum(charged(segment, segment.ended_at or until) for segment in segments)
+
+
 def burn_rate(segments: Iterable[UsageSegment]) -> int:
     """Return the micro-units per hour of everything that runs."""
     return sum(segment.rate_micros_per_hour for segment in segments if segment.ended_at is None)

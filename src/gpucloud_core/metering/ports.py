@@ -1,10 +1,10 @@
 """Rows of metering."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from gpucloud_core.kernel.ids import TenantId
+from gpucloud_core.kernel.ids import AllocationId, TenantId
 from gpucloud_core.kernel.rows import Rows
 from gpucloud_core.kernel.unit import Unit
 from gpucloud_core.metering.model import UsageSegment
@@ -21,6 +21,16 @@ class UsageSegments(Rows[UsageSegment], Protocol):
         """Return the tenant's segments that run or ended after ``since``: the last to end first.
 
         Those that run come before all others.
+        """
+        ...
+
+    async def costs(
+        self, allocation_ids: Sequence[AllocationId], until: datetime
+    ) -> Mapping[AllocationId, int]:
+        """Return what each allocation's segments cost up to ``until``, each rounded down once.
+
+        The same micro-units as ``charge.cost_of``, however many segments there are; one that has
+        none is left out.
         """
         ...
 

@@ -1,10 +1,10 @@
 """What the platform needs of nodes: rows, and two ports that reach the machines."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from gpucloud_core.kernel.errors import DomainError, ErrorKind
-from gpucloud_core.kernel.ids import ClaimId
+from gpucloud_core.kernel.ids import ClaimId, NodeId
 from gpucloud_core.kernel.rows import Rows
 from gpucloud_core.kernel.unit import Unit
 from gpucloud_core.nodes.model import (
@@ -151,8 +151,14 @@ class Shells(Protocol):
         ...
 
 
+class Nodes(Rows[Node], Protocol):
+    async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
+        """Return what the nodes are called, without reading what is inside them."""
+        ...
+
+
 class NodesUnit(Unit, Protocol):
     @property
-    def nodes(self) -> Rows[Node]: ...
+    def nodes(self) -> Nodes: ...
     @property
     def slots(self) -> Rows[Slot]: ...

@@ -74,7 +74,9 @@ class Allocations(Controller):
         query = list_query(
             limit=limit, cursor=cursor, sort=sort, search=q, state=states, sku_id=sku
         )
-        page = await list_allocations(actor=actor, project_id=project, query=query)
+        page = await list_allocations(
+            actor=actor, project_id=project, query=query, with_slots=False
+        )
         return listing(page, AllocationItem.of)
 
     @get("/{allocation_id:str}", operation_id="getAllocation")

@@ -80,7 +80,9 @@ async def allocations_csv(
 
     async def ask(cursor: str | None) -> Page[AllocationLine]:
         asked = replace(query, cursor=cursor, limit=PAGE)
-        return await list_allocations(actor=actor, project_id=project_id, query=asked)
+        return await list_allocations(
+            actor=actor, project_id=project_id, query=asked, with_slots=False
+        )
 
     return await csv_of(AllocationItem, AllocationItem.of, ask, name=name, now=now)
 
