@@ -6,7 +6,7 @@ from dishka import Provider, Scope, provide
 
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.system import SystemSecrets
-from gpucloud_core.access import projects, sessions, sign_in, ssh_keys, terminal_tokens
+from gpucloud_core.access import password, projects, sessions, sign_in, ssh_keys, terminal_tokens
 from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
 from gpucloud_core.allocations import (
     catalog,
@@ -72,6 +72,7 @@ USE_CASES: Final = (
     sessions.SignOut,
     sessions.ListSessions,
     sessions.RevokeSession,
+    password.ChangePassword,
     projects.ReadMe,
     projects.ListProjects,
     ssh_keys.AddSshKey,

@@ -282,6 +282,7 @@ MATRIX: Final[Matrix] = {
             "We have to look at this payment.",
         ),
     },
+    "/account/password": {"form": (_at("/account/password"), "Present password")},
     "/inbox": {"empty_first": (_at("/inbox"), "Nothing yet")},
     "/access/ssh-keys": {"empty_first": (_at("/access/ssh-keys", dollars=0), "No key yet")},
     "/login": {
@@ -295,6 +296,7 @@ MATRIX: Final[Matrix] = {
 
 WITH_OWN_TESTS: Final = {
     "/billing/return": {"confirming"},
+    "/account/password": {"refused"},
     "/workloads/{id}/timer": {"refused", "ended"},
     "/infra/waitlist/join": {"refused"},
     "/ops/attention/{id}/acknowledge": {"restricted", "refused"},

@@ -35,6 +35,7 @@ class EndReason(StrEnum):
     SIGNED_OUT = "signed_out"
     REVOKED = "revoked"
     REFRESH_REUSED = "refresh_reused"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  a reason, not a password
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

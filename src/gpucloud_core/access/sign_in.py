@@ -85,11 +85,12 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptLimits:
-    """How often one may try. The last two protect the processors: hashing is slow on purpose."""
+    """How often one may try. Those over all protect the processors: hashing is slow on purpose."""
 
     sign_in_account_and_address: Limit = Limit(10, timedelta(minutes=10))
     sign_in_address: Limit = Limit(300, timedelta(minutes=10))
     sign_in_all: Limit = Limit(3000, timedelta(minutes=1))
+    password_person: Limit = Limit(10, timedelta(minutes=10))
     sign_up_address: Limit = Limit(100, timedelta(hours=1))
     sign_up_all: Limit = Limit(600, timedelta(minutes=1))
 
@@ -137,8 +138,8 @@ class SignUp:
             TooManyAttempts: from this address, or altogether.
         """
         address = _address_key(client.ip)
-        await _take(self.limiter, f"sign-up:address:{address}", self.limits.sign_up_address)
-        await _take(self.limiter, "sign-up:all", self.limits.sign_up_all)
+        await take_attempt(self.limiter, f"sign-up:address:{address}", self.limits.sign_up_address)
+        await take_attempt(self.limiter, "sign-up:all", self.limits.sign_up_all)
         checks = (
             check_username(username),
             check_password(password, username=username),
@@ -257,9 +258,9 @@ class SignIn:
         """
         key, address = username_key(username), _address_key(client.ip)
         pair = f"sign-in:account:{token_hash(key)}:{address}"
-        await _take(self.limiter, pair, self.limits.sign_in_account_and_address)
-        await _take(self.limiter, f"sign-in:address:{address}", self.limits.sign_in_address)
-        await _take(self.limiter, "sign-in:all", self.limits.sign_in_all)
+        await take_attempt(self.limiter, pair, self.limits.sign_in_account_and_address)
+        await take_attempt(self.limiter, f"sign-in:address:{address}", self.limits.sign_in_address)
+        await take_attempt(self.limiter, "sign-in:all", self.limits.sign_in_all)
 
         async with self.transactions.begin(Scope.platform()) as unit:
             found = await unit.users.find(username_key=key)
@@ -323,7 +324,12 @@ def _signed_in(
     return SignedIn(user=user, tenant_id=tenant_id, session=session, tokens=tokens)
 
 
-async def _take(limiter: RateLimiter, key: str, limit: Limit) -> None:
+async def take_attempt(limiter: RateLimiter, key: str, limit: Limit) -> None:
+    """Count an attempt.
+
+    Raises:
+        TooManyAttempts: there were as many as ``limit`` allows; it says how long to wait.
+    """
     wait = await limiter.take(key, limit=limit.attempts, window=limit.window)
     if wait is not None:
         seconds = max(1, -(-wait // timedelta(seconds=1)))

@@ -112,6 +112,11 @@ _PLAIN: Final = (
         meaning="A spent refresh token was presented, so its session was ended.",
         subject="session",
     ),
+    EventKind(
+        name="user.password_changed",
+        meaning="A person changed their password; their other sessions were ended.",
+        subject="user",
+    ),
     EventKind(name="task.queued", meaning="A task can be taken up now.", subject="task"),
     EventKind(
         name="billing.standing_changed",

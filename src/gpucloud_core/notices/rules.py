@@ -333,6 +333,18 @@ def _token_reused(event: Event, known: Known) -> Told:
     return Told(notices=(draft,))
 
 
+def _password_changed(event: Event, _: Known) -> Told:
+    draft = Draft(
+        kind=event.kind,
+        level=NoticeLevel.WARNING,
+        title="Your password was changed",
+        text="Every other session was signed out. If that was not you, tell support at once.",
+        link="/account",
+        user_id=UserId(event.subject),
+    )
+    return Told(notices=(draft,))
+
+
 RULES: Final[Mapping[str, Rule]] = {
     "billing.notice": _runway,
     "billing.depleted": _depleted,
@@ -375,6 +387,7 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "audit.chain_lost": _chain_lost,
     "session.refresh_reused": _token_reused,
+    "user.password_changed": _password_changed,
 }
 """By kind of event; besides these, every ``drift.…`` is for operators."""
 

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from gpucloud_core.access.model import Actor, Session, SessionKind
+from gpucloud_core.access.password import ChangePassword
 from gpucloud_core.access.projects import ListProjects, Me, ProjectOfMine, ReadMe
 from gpucloud_core.access.session_life import Tokens
 from gpucloud_core.access.sessions import ListSessions, Refresh, RevokeSession, SignOut
@@ -32,6 +33,17 @@ class SignUpBody(msgspec.Struct, forbid_unknown_fields=True):
 class SignInBody(msgspec.Struct, forbid_unknown_fields=True):
     username: str
     password: str
+
+
+class PasswordBody(msgspec.Struct, forbid_unknown_fields=True):
+    current_password: str
+    new_password: str
+
+
+class ChangedBody(msgspec.Struct):
+    """How many other sessions were ended."""
+
+    sessions_ended: int
 
 
 class RefreshBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -177,6 +189,17 @@ class Auth(Controller):
         """Exchange a refresh token; each works once, and a replay ends its session."""
         tokens = await refresh(refresh_token=data.refresh_token, client=client_of(request))
         return TokensBody.of(tokens, clock.now())
+
+    @post("/personal/password", operation_id="changePassword", status_code=200)
+    async def change_password(
+        self,
+        data: JSONBody[PasswordBody],
+        actor: NamedDependency[Actor],
+        change: FromDishka[ChangePassword],
+    ) -> ChangedBody:
+        """Change the caller's password; every other session of theirs ends."""
+        ended = await change(actor=actor, current=data.current_password, new=data.new_password)
+        return ChangedBody(ended)
 
     @post("/logout", operation_id="signOut", status_code=204)
     async def sign_out(self, actor: NamedDependency[Actor], sign_out: FromDishka[SignOut]) -> None:

@@ -185,12 +185,23 @@ class AccountPage:
     facts: tuple[Fact, ...]
     tenants: tuple[Fact, ...]
     sessions: tuple[SessionRow, ...]
+    changed: bool  # the password, just now
+    has_password: bool
 
     @classmethod
     def of(
-        cls, me: Me, actor: Actor, sessions: Sequence[Session], *, now: datetime, zone: tzinfo
+        cls,
+        me: Me,
+        actor: Actor,
+        sessions: Sequence[Session],
+        *,
+        now: datetime,
+        zone: tzinfo,
+        changed: bool = False,
     ) -> "AccountPage":
         return cls(
+            changed=changed,
+            has_password=me.user.password_hash is not None,
             username=me.user.username,
             facts=(
                 Fact(label="Username", value=me.user.username),
@@ -239,6 +250,18 @@ def agent_words(agent: str) -> str:
     browser = next((words for mark, words in _BROWSERS.items() if f"{mark}/" in agent), "")
     system = next((words for mark, words in _SYSTEMS.items() if mark in agent), "")
     return f"{browser} on {system}" if browser and system else browser or agent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordPage:
+    """All that ``access/password.html`` may know."""
+
+    errors: tuple[FieldFault, ...]
+    faults: Mapping[str, str]
+
+    @classmethod
+    def of(cls, errors: Sequence[FieldFault] = ()) -> "PasswordPage":
+        return cls(errors=tuple(errors), faults={one.field: one.text for one in errors})
 
 
 def _session(session: Session, actor: Actor, now: datetime, zone: tzinfo) -> SessionRow:

@@ -7,6 +7,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from gpucloud_core.access.model import Actor, SessionKind
+from gpucloud_core.access.password import ChangePassword
 from gpucloud_core.access.sessions import ListSessions, RevokeSession, SignOut
 from gpucloud_core.access.sign_in import SignedIn, SignIn, SignUp
 from gpucloud_core.kernel.errors import DomainError, ErrorKind
@@ -14,7 +15,7 @@ from gpucloud_core.kernel.ids import SessionId, parse_id
 from gpucloud_web.caller import client_of
 from gpucloud_web.components import FieldFault
 from gpucloud_web.edge import SESSION_COOKIE
-from gpucloud_web.pages.access_rows import AccountPage, SignInPage
+from gpucloud_web.pages.access_rows import AccountPage, PasswordPage, SignInPage
 from gpucloud_web.pages.rendered import drawn, own_address, see_other
 from gpucloud_web.pages.visit import PageRequest, Visit, form_of, one, provide_visit
 
@@ -144,8 +145,34 @@ class AccountPages(Controller):
     ) -> Response[str]:
         """Show who one is and where one is signed in."""
         sessions = await list_sessions(actor=visit.actor)
-        page = AccountPage.of(visit.me, visit.actor, sessions, now=visit.now, zone=visit.zone)
+        page = AccountPage.of(
+            visit.me,
+            visit.actor,
+            sessions,
+            now=visit.now,
+            zone=visit.zone,
+            changed="changed" in visit.request.query_params,
+        )
         return visit.page("access/account.html", page)
+
+    @get("/account/password")
+    async def password_form(self, visit: NamedDependency[Visit]) -> Response[str]:
+        """Show the form that changes the password."""
+        return visit.page("access/password.html", PasswordPage.of())
+
+    @post("/account/password", status_code=200)
+    async def change_password(
+        self, visit: NamedDependency[Visit], change: FromDishka[ChangePassword]
+    ) -> Response[str] | Redirect:
+        """Change the password, which ends every other session."""
+        form = await form_of(visit.request)
+        new = one(form, "new_password")
+        try:
+            await change(actor=visit.actor, current=one(form, "current_password"), new=new)
+        except DomainError as error:
+            page = PasswordPage.of(form_faults(error))
+            return visit.page("access/password.html", page, status=STATUS.get(error.kind, 422))
+        return see_other("/account?changed")
 
     @post("/account/sessions/{session_id:str}/end", status_code=303)
     async def end_session(

@@ -118,5 +118,12 @@ class TestThePlatform:
 
         assert draft.user_id == USER.id
 
+    def test_tells_a_person_that_their_password_was_changed(self) -> None:
+        event = Event(kind="user.password_changed", subject=USER.id, tenant_id=TENANT.id)
+
+        (draft,) = told_by(event, Known()).notices
+
+        assert draft.user_id == USER.id
+
     def test_keeps_quiet_about_the_rest(self) -> None:
         assert told_by(about("task.queued"), Known()) == NOTHING

@@ -63,6 +63,26 @@ class TestAccount:
         assert on not in (await visitor.get("/account")).text
 
 
+class TestPassword:
+    async def test_is_changed_where_the_account_leads(self, visitor: PageVisitor) -> None:
+        await visitor.arrive()
+        place = "/account/password"
+        assert place in links((await visitor.get("/account")).text)
+        fields = {"current_password": "ada's long password", "new_password": "another long one"}
+        form = await visitor.get(place)
+
+        wrong = await visitor.submit(form, place, {**fields, "current_password": "no"})
+        assert wrong.status_code == 422
+        assert "This is not your present password." in wrong.text
+        assert "another long one" not in wrong.text
+
+        done = await visitor.follow(await visitor.submit(form, place, fields))
+        assert "Your password is changed." in done.text
+        await visitor.post("/logout", {})
+        again = {"username": "ada", "password": "another long one"}
+        assert (await visitor.post("/login", again)).status_code == 303
+
+
 class TestAgentWords:
     @pytest.mark.parametrize(
         ("agent", "words"),
