@@ -71,6 +71,24 @@ class TestSmallScreens:
 
         assert wide == []
 
+    async def test_keep_filters_in_a_sheet_that_what_is_beside_it_closes(
+        self, browser: Browser, server: PageServer
+    ) -> None:
+        async with Visitor.arrive(browser, server.url, viewport=PHONE) as visitor:
+            await signed_in(visitor)
+            await visitor.go("/workloads")
+            sheet = visitor.page.locator(".tools-f .menu-form")
+            await visitor.page.locator(".tools-f summary").click()
+            await expect(sheet).to_be_visible()
+            box = await sheet.bounding_box()
+            assert box is not None
+            assert box["width"] == PHONE["width"]
+            assert box["y"] + box["height"] == PHONE["height"]
+
+            await visitor.page.mouse.click(200, 100)
+
+            await expect(sheet).to_be_hidden()
+
     async def test_open_the_menu_as_a_drawer(self, browser: Browser, server: PageServer) -> None:
         async with Visitor.arrive(
             browser, server.url, viewport=PHONE, java_script_enabled=False
