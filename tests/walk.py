@@ -6,7 +6,9 @@ comes to rest, over or active, without anybody's help but a retry.
 
 Seen to fail when a launch that failed kept its hold (``VOID_HOLD`` taken out of
 ``unwound_failed``), when capacity was given back before the wipe was proven (``FREE_CAPACITY``
-moved from ``clean`` to ``release``), and when a draining node was still sold.
+moved from ``clean`` to ``release``), when a draining node was still sold, when a node that somebody
+held could be deleted, and when one of the machines that run together could be cancelled after the
+first handover, or counted as ready though it was cancelled.
 """
 
 import asyncio
@@ -157,6 +159,26 @@ class Walk(RuleBasedStateMachine):
     def cancel_task(self, allocation: AllocationId) -> None:
         cancel = CancelTask(transactions=self.cloud.transactions)
         self._ask(cancel(actor=self.ada.actor, task_id=self._row(allocation).task_id))
+
+    @rule(
+        target=allocations,
+        order=st.permutations(range(3)),
+        after=st.integers(0, 4),
+        who=st.integers(0, 2),
+    )
+    def launch_together_and_turn_back(self, order: list[int], after: int, who: int) -> object:
+        """Workers get to the machines in some order; one is cancelled somewhere on the way."""
+        request = self.ada.request(1, count=3, together=True)
+        try:
+            accepted = self.runner.run(self.cloud.launch(self.ada.actor, request))
+        except DomainError:
+            return multiple()
+        made = [allocation for allocation, _ in accepted.allocations]
+        for number, turn in enumerate((*order, order[0], order[1])):
+            if number == after:
+                self._ask(self.cloud.cancel(self.ada.actor, made[who]))
+            self.runner.run(self.cloud.runner()(self._row(made[turn]).task_id))
+        return multiple(*made)
 
     @rule(target=allocations, allocation=allocations)
     def launch_again_what_failed(self, allocation: AllocationId) -> object:

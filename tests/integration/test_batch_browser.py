@@ -1,7 +1,8 @@
 """A batch of four in a browser, one failing on purpose: the page tells the truth throughout.
 
 Everything is as ``make run`` starts it, with a script for the simulated fleet. Seen to fail when a
-batch counted as over while one of its machines was still tried.
+batch counted as over while one of its machines was still tried, and when what was retried was
+offered to be retried again.
 """
 
 import json

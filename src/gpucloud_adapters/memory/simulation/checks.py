@@ -28,12 +28,15 @@ from gpucloud_adapters.stored.kinds import (
     NODE_CAPACITY,
     NODES,
     PAYMENTS,
+    PROMISES,
     SLOTS,
     STATE_CHANGES,
     TASKS,
     USAGE_SEGMENTS,
+    WAITLIST,
     Kind,
 )
+from gpucloud_core.allocations import gang
 from gpucloud_core.allocations.lifecycle import LIFECYCLE
 from gpucloud_core.allocations.model import Allocation, AllocationState
 from gpucloud_core.audit.chain import Anchor
@@ -52,6 +55,7 @@ from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.holdings import HeldSlice, owned
 from gpucloud_core.nodes.wire_values import public_key
 from gpucloud_core.placement.model import Claim
+from gpucloud_core.waitlist.lifecycle import WAITLIST as WAITS
 from gpucloud_core.work.model import Task
 
 T = TypeVar("T")
@@ -119,6 +123,7 @@ class Checks:
                 self._changed(STATE_CHANGES, changed), self._changed(AUDIT_ROWS, changed)
             )
         )
+        self._tell(self._waits(changed))
         for key in changed.get(TASKS.table, ()):
             self._tell(self._task(self._database.table(TASKS).rows[key]))
 
@@ -169,6 +174,11 @@ class Checks:
         for allocation in self._database.rows(ALLOCATIONS):
             if allocation.state not in ENDED:
                 self._tell([Breach("settle", allocation.id, f"it stays {allocation.state}")])
+        for entry in self._database.rows(WAITLIST):
+            if not WAITS.is_final(entry.state):
+                self._tell([Breach("settle", entry.id, f"it still is {entry.state}")])
+        for promise in self._database.rows(PROMISES):
+            self._tell([Breach("settle", promise.id, "room is promised to nobody")])
         for capacity in self._database.rows(NODE_CAPACITY):
             if capacity.free_mask != capacity.approved_mask:
                 self._tell([Breach("settle", capacity.node_id, "not all of it is free")])
@@ -293,6 +303,11 @@ class Checks:
 
     def _task(self, task: Task) -> Iterator[Breach]:
         yield from invariants.task_is_due(task)
+        if task.finished_at is not None and (name := task.data.get(gang.NAME)) is not None:
+            members = self._database.table(TASKS).candidates({"parent_id": task.parent_id})
+            yield from invariants.one_fate(
+                task, (one for one in members if one.data.get(gang.NAME) == name)
+            )
         before = self._tasks.get(task.id)
         if before is not None:
             yield from invariants.lease_is_kept(before, task, self._clock.now())
@@ -310,11 +325,11 @@ class Checks:
 
     def _node(self, node_id: str) -> Iterator[Breach]:
         here = {"node_id": node_id}
-        claims = self._database.table(CLAIMS).candidates(here)
+        claims = self._database.table(CLAIMS).candidates({**here, "released_at": None})
         yield from invariants.held_once(
             self._database.table(NODE_CAPACITY).rows[node_id],
             list(self._database.table(SLOTS).candidates(here)),
-            [claim for claim in claims if claim.released_at is None],
+            [claim for claim in claims if claim.node_id == node_id and claim.released_at is None],
         )
 
     def _payment(self, session: PaymentSession) -> Iterator[Breach]:
@@ -331,6 +346,13 @@ class Checks:
         )
         checkout = self._payments.page(session.provider_id)
         yield from invariants.paid_once(session, checkout, credited)
+
+    def _waits(self, changed: Changed) -> Iterator[Breach]:
+        entries = self._database.table(WAITLIST).rows
+        promises = self._database.table(PROMISES).rows
+        touched = {*changed.get(WAITLIST.table, ()), *changed.get(PROMISES.table, ())}
+        for key in sorted(touched):
+            yield from invariants.offer_is_kept(entries[key], promises.get(key))
 
     # ---- finding rows --------------------------------------------------------------------------
 

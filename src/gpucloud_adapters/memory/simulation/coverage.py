@@ -17,6 +17,7 @@ from gpucloud_adapters.stored.kinds import (
     PAYMENTS,
     SLOTS,
     STATE_CHANGES,
+    WAITLIST,
 )
 from gpucloud_core.allocations.lifecycle import LIFECYCLE
 from gpucloud_core.allocations.model import AllocationState
@@ -25,6 +26,7 @@ from gpucloud_core.billing.standing import STANDING
 from gpucloud_core.kernel.machine import Machine
 from gpucloud_core.nodes.lifecycle import NODE, SLOT
 from gpucloud_core.nodes.model import NodeStatus
+from gpucloud_core.waitlist.lifecycle import WAITLIST as WAITS
 
 ALLOCATION: Final = LIFECYCLE.name
 
@@ -33,6 +35,7 @@ _SEEN_IN_ROWS: Final[tuple[tuple[Machine[Any, Any, Any, Any], str, str], ...]] =
     (NODE, NODES.table, "status"),
     (STANDING, BILLING_ACCOUNTS.table, "standing"),
     (PAYMENT_SESSION, PAYMENTS.table, "state"),
+    (WAITS, WAITLIST.table, "state"),
 )
 """Machines whose moves are seen as a field that changes, and where."""
 

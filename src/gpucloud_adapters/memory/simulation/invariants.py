@@ -30,7 +30,9 @@ from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.holdings import HeldSlice, Stage
 from gpucloud_core.nodes.model import Node, NodeStatus, OwnedSlice, Slot, SlotState
 from gpucloud_core.placement.model import Claim, NodeCapacity
-from gpucloud_core.work.model import StepStatus, Task
+from gpucloud_core.placement.promises import Promise
+from gpucloud_core.waitlist.model import WaitEntry, WaitState
+from gpucloud_core.work.model import StepStatus, Task, TaskStatus
 
 S = AllocationState
 
@@ -60,6 +62,19 @@ class Breach:
 
     def __str__(self) -> str:
         return f"{self.promise} {self.subject}: {self.found}"
+
+
+def one_fate(task: Task, others: Iterable[Task]) -> Iterator[Breach]:
+    """Machines that were launched to run together are all handed over, or none is."""
+    ends = {task.status, *(other.status for other in others)}
+    if TaskStatus.SUCCEEDED in ends and ends & {TaskStatus.FAILED, TaskStatus.CANCELLED}:
+        yield Breach("together", task.id, "some of its launch run, and others never did")
+
+
+def offer_is_kept(entry: WaitEntry, promise: Promise | None) -> Iterator[Breach]:
+    """What is promised is offered at this moment; whoever else waits is promised nothing."""
+    if promise is not None and entry.state is not WaitState.OFFERED:
+        yield Breach("waitlist", entry.id, f"room is promised to what is {entry.state}")
 
 
 def ledger_adds_up(

@@ -15,10 +15,12 @@ from gpucloud_adapters.memory.simulation.provider import RestlessPayments
 from gpucloud_adapters.memory.simulation.terminals import Terminals
 from gpucloud_adapters.memory.simulation.trouble import exposed
 from gpucloud_adapters.memory.simulation.virtual import WorldClock
+from gpucloud_adapters.memory.simulation.waiting import Waiting
 from gpucloud_adapters.stored.kinds import TASKS
 from gpucloud_core.access.model import Actor
 from gpucloud_core.access.ssh_keys import DeleteSshKey
 from gpucloud_core.allocations.edit_keys import EditKeys
+from gpucloud_core.allocations.errors import SoldOut
 from gpucloud_core.allocations.follow import CancelTask, RetryFailed
 from gpucloud_core.allocations.launch import BATCH, LaunchAllocations, launch_once
 from gpucloud_core.allocations.model import AllocationState, EndOfBalance
@@ -61,6 +63,7 @@ class Customer:
     clock: WorldClock
     payments: RestlessPayments
     terminals: Terminals
+    waiting: Waiting
     dice: Dice
     log: Callable[[str], None]
     pause_seconds: float = 3 * _HOUR
@@ -86,11 +89,14 @@ class Customer:
         await self._try("pay", self._pay)
         while True:
             await asyncio.sleep(self.dice.wait(self.pause_seconds))
+            await self._answered(self._look_at_the_waitlist())
             act = self.dice.weighed(_HABITS)
             await self._try(act, getattr(self, f"_{act}"))
 
     async def leave(self) -> None:
         """Release everything, or cancel it; called again until nothing is left."""
+        if self._actor is not None:
+            await self._answered(self.waiting.leave(self.actor))
         for state, end in ((_RELEASABLE, self._release_one), (_CANCELLABLE, self._cancel_one)):
             for allocation_id in await self._mine(state):
                 await self._answered(end(allocation_id))
@@ -117,6 +123,10 @@ class Customer:
         for _ in range(_PATIENCE):
             try:
                 await self._launch_as(request, key)
+            except SoldOut:
+                if await self.waiting.sold_out(self.actor, request):
+                    self.log(f"{self.name}: waits for {request.gpu_count} GPUs")
+                raise
             except (Conflict, Unavailable):
                 await asyncio.sleep(self.dice.between(1, 5))
             else:
@@ -127,7 +137,14 @@ class Customer:
     def _launches(self) -> int:
         tasks = self.cloud.transactions.database.table(TASKS)
         mine = tasks.candidates({"tenant_id": self.actor.tenant_id})
-        return sum(task.kind in _LAUNCHES and task.parent_id is None for task in mine)
+        launches = sum(task.kind in _LAUNCHES and task.parent_id is None for task in mine)
+        return launches - self.waiting.launched(self.actor)
+
+    async def _look_at_the_waitlist(self) -> None:
+        """Take what was offered, or give it up."""
+        offered = await self.waiting.look(self.actor)
+        if offered is not None:
+            await self._launch_as(offered)
 
     async def _launch_twice(self) -> None:
         """Press the button twice, with the same key or at the same time."""

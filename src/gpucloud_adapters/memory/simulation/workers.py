@@ -26,9 +26,11 @@ from gpucloud_adapters.stored.kinds import (
     BILLING_ACCOUNTS,
     TASKS,
     USAGE_SEGMENTS,
+    WAITLIST,
     WEBHOOK_EVENTS,
 )
 from gpucloud_core.allocations.endings import ReleaseExpired, ReleaseUnfunded
+from gpucloud_core.allocations.launch import LaunchAllocations
 from gpucloud_core.allocations.reconcile import ReconcileMoney, ReconcileNode
 from gpucloud_core.billing.due import MeetDeadline, SettleDue
 from gpucloud_core.billing.ports import PaymentProcessor
@@ -38,6 +40,7 @@ from gpucloud_core.kernel.faults import armed
 from gpucloud_core.kernel.ids import NodeId, TaskId, TenantId
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.unit import Event, Scope
+from gpucloud_core.waitlist.serve import ServeWaitlist
 
 Job: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -68,6 +71,7 @@ _NAPS: Final = ((10, 40), (60, 1800))
 """For how many seconds: until somebody else is in the middle of it, or has long done it."""
 
 _RECONCILE_SECONDS: Final = 3600.0  # far apart: in life it is a minute, and as many reads
+_SERVE_SECONDS: Final = 120.0  # far apart: in life it is seconds
 _PATIENCE: Final = timedelta(hours=2)  # a due row that stays due for so long is never met
 _REBORN: Final = (2.0, 30.0)  # seconds until a killed worker is there again
 
@@ -92,6 +96,7 @@ class Workers:
         cloud: whose work it is.
         processor: reads stored payment events.
         dice: decides who lives.
+        serve_dice: decides when the waitlist is served.
         crashed: told of every exception that no use case foresees.
         log: told what happens to the workers.
     """
@@ -105,6 +110,7 @@ class Workers:
         processor: PaymentProcessor,
         *,
         dice: Dice,
+        serve_dice: Dice,
         crashed: Callable[[str, Exception], None],
         log: Callable[[str], None],
         count: int = 2,
@@ -117,6 +123,7 @@ class Workers:
         self._cloud = cloud
         self._clock = clock
         self._dice = dice
+        self._serve_dice = serve_dice
         self._crashed = crashed
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -296,6 +303,18 @@ class Workers:
         while True:
             await asyncio.sleep(self._dice.between(0.5, 1.5) * _RECONCILE_SECONDS)
             self.start("reconcile", self._look_round)
+
+    async def serve(self) -> None:
+        """Serve the waitlist, for ever, dying over it at times."""
+        launch = LaunchAllocations(
+            transactions=self._cloud.transactions, ids=self._cloud.ids, fleet=self._cloud.fleet
+        )
+        serve = ServeWaitlist(transactions=self._cloud.transactions, launch=launch)
+        dice = self._serve_dice
+        while True:
+            await asyncio.sleep(dice.between(0.5, 1.5) * _SERVE_SECONDS)
+            if any(row.due_at for row in self._cloud.transactions.database.rows(WAITLIST)):
+                self.start("waitlist", serve)
 
     async def _look_round(self) -> None:
         for node in await self._nodes():

@@ -23,6 +23,7 @@ from gpucloud_adapters.memory.simulation.provider import RestlessPayments
 from gpucloud_adapters.memory.simulation.terminals import Terminals
 from gpucloud_adapters.memory.simulation.trouble import RestlessTransactions
 from gpucloud_adapters.memory.simulation.virtual import WorldClock, run_virtually
+from gpucloud_adapters.memory.simulation.waiting import Waiting
 from gpucloud_adapters.memory.simulation.watch import Changed, watched_database
 from gpucloud_adapters.memory.simulation.workers import Workers
 from gpucloud_adapters.stored.kinds import ALLOCATIONS, STATE_CHANGES, TASKS, WEBHOOK_EVENTS
@@ -137,6 +138,7 @@ class World:
             self.clock,
             self.payments,
             dice=self._dice("workers"),
+            serve_dice=self._dice("waitlist"),
             crashed=self._crashed,
             log=self.log,
         )
@@ -167,6 +169,7 @@ class World:
                 clock=self.clock,
                 payments=self.payments,
                 terminals=terminals,
+                waiting=Waiting(cloud=self.cloud, dice=self._dice(f"queue {number + 1}")),
                 dice=self._dice(f"customer {number + 1}"),
                 log=self.log,
                 pause_seconds=plan.pause_hours * _HOUR,
@@ -178,7 +181,7 @@ class World:
     async def _tell_all(self) -> None:
         """Let everybody live for the days of the plan; then let all become quiet, and end."""
         begun = [*(customer.live() for customer in self.customers), *self.mischief.all()]
-        begun += [self.workers.reconcile(), self.keepers.sweep()]
+        begun += [self.workers.reconcile(), self.workers.serve(), self.keepers.sweep()]
         begun += [self.operators.work(), self.operators.tend()]
         life = [asyncio.create_task(self._survive(each)) for each in (*begun, self._watch())]
         await asyncio.sleep(self.plan.days * _DAY)
