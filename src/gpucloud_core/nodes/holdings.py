@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 from gpucloud_core.kernel.ids import ClaimId
@@ -69,7 +70,7 @@ class HeldSlice:
         return self.stage is Stage.MADE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, so that what follows can be kept
 class Holdings:
     """Everything a node knows of ours, by claim. A value: verbs return a new one.
 
@@ -82,7 +83,7 @@ class Holdings:
     never_made: Mapping[ClaimId, datetime] = field(default_factory=dict)
     mode: NodeMode = NodeMode.CONTAINER
 
-    @property
+    @cached_property
     def slices(self) -> Mapping[ClaimId, HeldSlice]:
         """Those that exist."""
         return {claim_id: held for claim_id, held in self.records.items() if held.exists}
