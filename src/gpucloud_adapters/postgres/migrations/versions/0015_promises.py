@@ -27,4 +27,5 @@ def upgrade() -> None:
             )
         """)
         op.execute("CREATE INDEX ON promises (pool, id)")
+        op.execute("CREATE INDEX ON promises (project_id)")
         shared_by_all("promises")
