@@ -76,7 +76,7 @@ class TestJourney:
     async def _add_key(self, ada: Visitor, key: str) -> None:
         page = ada.page
         await ada.go("/access/ssh-keys")
-        await page.get_by_label("Name").first.fill("laptop")
+        await page.get_by_label("Name optional").fill("laptop")
         await page.get_by_label("Public key").fill(key)
         await ada.press("Add key")
         await expect(page.get_by_text("SHA256:").first).to_be_visible()
