@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from customer import RATE, Customer
@@ -85,6 +85,10 @@ class Tinkerer(Customer):
     async def tasks(self, kind: str) -> tuple[Task, ...]:
         async with self.cloud.transactions.begin(Scope.platform()) as unit:
             return await unit.tasks.find(kind=kind)
+
+    async def under_way(self) -> set[str]:
+        async with self.cloud.transactions.begin(Scope.platform()) as unit:
+            return {task.subject for task in await unit.tasks.find(finished_at=None)}
 
 
 class Hesitant(ReconcileNode):
@@ -431,7 +435,14 @@ async def reconciled_throughout(ada: Tinkerer, pause: timedelta) -> AsyncIterato
 
     async def look(point: str) -> None:
         ada.cloud.clock.advance_to(ada.cloud.clock.now() + pause)
-        assert await ada.cloud.reconcile() == (), f"at {point}"
+        under_way = await ada.under_way()
+        found = [
+            drift
+            for drift in await ada.cloud.reconcile()
+            # A restart that was given up may have left its slice as well as it was.
+            if drift.kind is not DriftKind.BACK_AGAIN or drift.subject in under_way
+        ]
+        assert found == [], f"at {point}"
 
     busy = Busy(look)
     with armed(busy):
@@ -492,6 +503,14 @@ class Hand:
 class TestWhileTasksRun:
     @settings(max_examples=25, deadline=None)
     @given(acts=ACTS, faults=st.lists(FAULTS, max_size=3), minutes=st.sampled_from([0, 1, 7]))
+    @example(
+        acts=["launch", "launch", "release", "restart"],
+        faults=[
+            Fault(verb="restart", kind=FaultKind.UNREACHABLE_BEFORE, times=3),
+            Fault(verb="cut-off", kind=FaultKind.UNREACHABLE_BEFORE, times=3),
+        ],
+        minutes=1,
+    )
     async def test_nothing_on_its_way_is_drift(
         self, acts: list[str], faults: list[Fault], minutes: int
     ) -> None:
