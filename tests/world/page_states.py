@@ -193,17 +193,42 @@ async def many(scene: Scene, number: int) -> None:
     await add_copy(scene, found[0], number)
 
 
+async def _strange_names(scene: Scene) -> str:
+    """Names that are long, strange or of another direction, each of a workload."""
+    await scene.ada(dollars=400)
+    await many(scene, 0)
+    async with scene.cloud.transactions.begin(PLATFORM) as unit:
+        row = (await unit.allocations.find())[0]
+        for number, name in enumerate(STRANGE, start=1):
+            await unit.allocations.add(copy_of(row, number, name=name))
+    return "/workloads"
+
+
+async def _ten_thousand(scene: Scene) -> str:
+    await scene.ada(dollars=400)
+    await many(scene, 0)
+    async with scene.cloud.transactions.begin(PLATFORM) as unit:
+        row = (await unit.allocations.find(name="run-0"))[0]
+        for number in range(1, 10_000):
+            await unit.allocations.add(copy_of(row, number))
+    return "/workloads?view=released"
+
+
+def copy_of(row: Allocation, number: int, **changes: Any) -> Allocation:
+    """Return one more released workload like ``row``."""
+    facts = {
+        "id": type(row.id)(f"alc_{number:026}"),
+        "claim_id": type(row.claim_id)(f"clm_{number:026}"),
+        "name": f"run-{number}",
+        "state": S.RELEASED,
+        "ended_at": row.active_at,
+    }
+    return replace(row, **{**facts, **changes})
+
+
 async def add_copy(scene: Scene, row: Allocation, number: int) -> None:
     async with scene.cloud.transactions.begin(PLATFORM) as unit:
-        copy = replace(
-            row,
-            id=type(row.id)(f"alc_{number:026}"),
-            claim_id=type(row.claim_id)(f"clm_{number:026}"),
-            name=f"run-{number}",
-            state=S.RELEASED,
-            ended_at=row.active_at,
-        )
-        await unit.allocations.add(copy)
+        await unit.allocations.add(copy_of(row, number))
 
 
 def older_of(html: str) -> str:
@@ -213,6 +238,14 @@ def older_of(html: str) -> str:
 
 
 RUNNING = TaskStatus.RUNNING
+STRANGE: Final = (
+    "مُدرَّب-70b",
+    "עִבְרִית",
+    "🚀👩‍🚀 sweep",
+    "<b>bold</b>",
+    "x" * 200,
+    "a name of words that goes on " * 6,
+)
 Matrix = Mapping[str, Mapping[str, tuple[Driver, str]]]
 MATRIX: Final[Matrix] = {
     "/": {
@@ -228,6 +261,8 @@ MATRIX: Final[Matrix] = {
         "empty_filtered": (_no_match, "No matches"),
         "bad_address": (_at("/workloads?view=gone"), "Ignored in the address: view."),
         "second_page": (_second_page, 'rel="prev"'),
+        "strange_names": (_strange_names, STRANGE[0]),
+        "ten_thousand": (_ten_thousand, "10,000"),
     },
     "/workloads/{id}": {
         "provisioning": (_state(S.PROVISIONING), "Follow the task"),
