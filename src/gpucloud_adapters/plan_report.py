@@ -10,10 +10,23 @@ from gpucloud_core.placement.what_if import Drain, Moment, Outlook
 _ROWS: Final = 11  # moments told in words
 _DRAINS: Final = 10  # of the advice, told in words
 _STYLE: Final = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem;
-  color-scheme: light dark }
-table { border-collapse: collapse } td, th { padding: .2rem 1rem .2rem 0; text-align: right }
-td:first-child, th:first-child { text-align: left } svg { width: 100%; height: auto }
+:root { color-scheme: light dark;
+  --ink: #14181f; --quiet: #475060; --line: #d9dde3; --ground: #fff }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #eceef1; --quiet: #b1b8c2; --line: #3d444d; --ground: #101317 }
+}
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem;
+  color: var(--ink); background: var(--ground) }
+h1 { font-size: 1.4rem } h2 { font-size: 1.05rem; margin-top: 2rem }
+.lead { color: var(--quiet) }
+figure { margin: 1.5rem 0; padding: .5rem; border: 1px solid var(--line); border-radius: 10px }
+svg { width: 100%; height: auto }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
+td, th { padding: .35rem .75rem; text-align: right; border-bottom: 1px solid var(--line) }
+th { color: var(--quiet); font-weight: 500; font-size: .85rem }
+td:first-child, th:first-child { text-align: left; padding-left: 0 }
+summary { cursor: pointer; color: var(--quiet); font-size: .85rem }
 """
 
 
@@ -92,10 +105,14 @@ def page(outlook: Outlook) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Capacity plan</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>
-<body><h1>Capacity plan</h1><p>{escape(_summary(outlook, last))}</p>{use}{free}
-<h2>By size</h2><table><tr><th>GPUs</th><th>asked</th><th>placed</th><th>refused</th></tr>
-{rows}</table><h2>Refusals</h2><ul>{words or "<li>None.</li>"}</ul><h2>Advice</h2>{drains}
-</body></html>
+<body><main><h1>Capacity plan</h1><p class="lead">{escape(_summary(outlook, last))}</p>
+<h2>By size</h2><div class="wide"><table><thead><tr><th scope="col">GPUs</th>
+<th scope="col">asked</th><th scope="col">placed</th><th scope="col">refused</th></tr></thead>
+<tbody>{rows}</tbody></table></div>
+<h2>Why launches are refused, the first of each size</h2><ul>{words or "<li>None is.</li>"}</ul>
+<h2>How it develops</h2><figure>{use}</figure><figure>{free}</figure>
+<details><summary>As a table</summary><div class="wide">{_development(outlook)}</div></details>
+<h2>Advice</h2>{drains}</main></body></html>
 """
 
 
@@ -106,6 +123,20 @@ def _summary(outlook: Outlook, last: Moment) -> str:
         f"{placed} of {_count(last.asked, 'launch', 'launches')} fit on "
         f"{_count(outlook.gpus, 'GPU')}; {used:.1f} % are in use in the end."
     )
+
+
+def _development(outlook: Outlook) -> str:
+    """Return the plots as a table."""
+    sizes = list(outlook.moments[-1].room)
+    heads = ["asked", "GPUs used", "refused", *(f"room for {size}" for size in sizes)]
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    rows = "".join(
+        f"<tr><td>{moment.asked}</td><td>{moment.used_gpus}</td><td>{moment.refused}</td>"
+        + "".join(f"<td>{moment.room[size]}</td>" for size in sizes)
+        + "</tr>"
+        for moment in _few(outlook.moments)
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _few(moments: Sequence[Moment]) -> list[Moment]:

@@ -45,6 +45,7 @@ from gpucloud_core.fleet import (
     look,
     operate,
     overview,
+    plan,
     slots,
     sold,
     verify_audit,
@@ -140,6 +141,10 @@ USE_CASES: Final = (
     sold.ReadImageInUse,
     verify_image.VerifyImage,
     verify_audit.VerifyAudit,
+    plan.PlanCapacity,
+    plan.ListPlans,
+    plan.ReadPlan,
+    plan.ListPools,
     verify_audit.ReadLastVerified,
     audit_queries.ListAudit,
     audit_queries.ReadAudit,
@@ -257,10 +262,11 @@ class Inside(Provider):
         mode = look.ChangeModeOnNode(transactions=fleet, driver=driver, ids=ids)
         verify = verify_image.ReadImageOutside(transactions=fleet, source=images_outside)
         check = verify_audit.CheckAudit(transactions=trail, anchors=anchors)
+        what_if = plan.PlayPlan(transactions=fleet)
         actions: tuple[Actions[AllocationUnit], ...] = (
             *(provision, release_, edit, cleanup),
             *(stray, anew),
-            *(probe, discover, mode, verify, check),
+            *(probe, discover, mode, verify, check, what_if),
         )
         return RunTask(
             transactions=transactions,

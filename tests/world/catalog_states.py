@@ -15,6 +15,8 @@ from gpucloud_core.access.model import PlatformRole
 from gpucloud_core.audit.seal import SealAudit
 from gpucloud_core.catalog.model import ImageTrust, OsImage, Price
 from gpucloud_core.kernel.unit import Scope
+from gpucloud_core.work.model import TaskStatus
+from gpucloud_web.pages.plan_forms import FRESH
 from page_visitor import launched
 from world.page_states import Driver, Matrix, Scene
 
@@ -144,6 +146,33 @@ def audit(path: str, *, sealed: bool = True, bad: bool = False) -> Driver:
     return driver
 
 
+async def _asked(scene: Scene) -> str:
+    await operator(scene)
+    form = await scene.visitor.get(f"{_PLANS}/new")
+    fields = {**FRESH, "nodes": "2", "launches": "40"}
+    answer = await scene.visitor.submit(form, f"{_PLANS}/new", fields)
+    return str(answer.headers["location"])
+
+
+async def _played(scene: Scene) -> str:
+    address = await _asked(scene)
+    await scene.cloud.work()
+    return address
+
+
+async def _not_played(scene: Scene) -> str:
+    address = await _asked(scene)
+    async with scene.cloud.transactions.begin(PLATFORM) as unit:
+        (task,) = await unit.tasks.find(subject="plan")
+        now = scene.cloud.clock.now()
+        changed = replace(
+            task, status=TaskStatus.FAILED, error_detail="It took too long.", finished_at=now
+        )
+        await unit.tasks.put(changed)
+    return address
+
+
+_PLANS: Final = "/admin/nodes/plans"
 _SKUS, _IMAGES, _AUDIT = "/admin/skus", "/admin/os-images", "/admin/audit-logs"
 CATALOG_MATRIX: Final[Matrix] = {
     _SKUS: {
@@ -159,6 +188,16 @@ CATALOG_MATRIX: Final[Matrix] = {
         "off_sale": (sku_with(active=False), "Put on sale"),
         "earlier_price": (kept, "an earlier price, kept"),
         "no_image": (sku_with(image_ids=()), "It offers no image"),
+    },
+    _PLANS: {
+        "restricted": (others(_PLANS), "This page is for platform ops"),
+        "empty_first": (at(_PLANS), "Nothing was planned yet"),
+    },
+    f"{_PLANS}/{{id}}": {
+        "restricted": (others(f"{_PLANS}/tsk_{'0' * 26}"), "This page is for platform ops"),
+        "playing": (_asked, "It is being played."),
+        "played": (_played, "of 40 launches"),
+        "failed": (_not_played, "It took too long."),
     },
     _IMAGES: {
         "restricted": (others(_IMAGES), RESTRICTED),

@@ -49,6 +49,7 @@ from gpucloud_core.billing.model import Balance
 from gpucloud_core.billing.queries import ReadBalance
 from gpucloud_core.catalog.model import OsImage, Price, Runtime, Shape, Sku
 from gpucloud_core.fleet.look import ChangeModeOnNode, DiscoverNode, ProbeNode
+from gpucloud_core.fleet.plan import PlayPlan
 from gpucloud_core.fleet.verify_audit import CheckAudit
 from gpucloud_core.fleet.verify_image import ReadImageOutside
 from gpucloud_core.kernel.idempotency import IdempotencyKey
@@ -337,6 +338,7 @@ class MemoryCloud:
         ]
         check = CheckAudit(transactions=self.transactions, anchors=self.anchors)
         verify = ReadImageOutside(transactions=self.transactions, source=self.images)
+        what_if = PlayPlan(transactions=self.transactions)
         return RunTask(
             transactions=self.transactions,
             ids=self.ids,
@@ -345,6 +347,7 @@ class MemoryCloud:
                 **{action.saga.kind: action for action in made},
                 verify.saga.kind: verify,
                 check.saga.kind: check,
+                what_if.saga.kind: what_if,
             },
         )
 

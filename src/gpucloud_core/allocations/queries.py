@@ -324,6 +324,7 @@ _ABOUT_PLATFORM: Final[Mapping[str, Action]] = {
     "nod": Action.NODE_READ,
     "img": Action.CATALOG_MANAGE,
     "audit": Action.AUDIT_READ,
+    "plan": Action.NODE_READ,
 }
 """Tasks about what is the platform's own, by the kind of id they are about, and who may read them
 in whichever tenant the operator was that asked for them."""

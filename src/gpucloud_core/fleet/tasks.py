@@ -127,8 +127,31 @@ VERIFY_AUDIT: Final = Saga(
     ),
 )
 
+PLAN_CAPACITY: Final = Saga(
+    kind="plan_capacity",
+    title="Plan capacity",
+    undoes=False,
+    steps=(
+        StepPlan(
+            key="play",
+            title="Play the demand against the fleet",
+            usual=timedelta(seconds=3),
+            timeout=timedelta(minutes=15),
+            attempts=2,
+        ),
+    ),
+)
+
 PLATFORM_SAGAS: Final = {
-    saga.kind: saga for saga in (PROBE_NODE, DISCOVER_NODE, CHANGE_MODE, VERIFY_IMAGE, VERIFY_AUDIT)
+    saga.kind: saga
+    for saga in (
+        PROBE_NODE,
+        DISCOVER_NODE,
+        CHANGE_MODE,
+        VERIFY_IMAGE,
+        VERIFY_AUDIT,
+        PLAN_CAPACITY,
+    )
 }
 
 
@@ -157,10 +180,11 @@ async def queue_about(
     saga: Saga,
     *,
     data: Mapping[str, Json] | None = None,
+    joins: bool = True,
 ) -> Task:
-    """Write a task about ``subject``, likewise."""
+    """Write a task about ``subject``, likewise; one that does not join is always a new one."""
     earlier = await unit.tasks.find(subject=subject, kind=saga.kind, finished_at=None)
-    if earlier:
+    if earlier and joins:
         return earlier[0]
     usual = await unit.tasks.usual_seconds(saga.kind, [plan.key for plan in saga.steps])
     now = await unit.now()

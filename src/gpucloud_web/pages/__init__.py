@@ -19,6 +19,7 @@ from gpucloud_web.pages.launch import LaunchPages
 from gpucloud_web.pages.live import live
 from gpucloud_web.pages.nodes import NodeActPages, NodePages
 from gpucloud_web.pages.palette import find
+from gpucloud_web.pages.plans import PlanPages
 from gpucloud_web.pages.preferences import (
     choose_columns,
     choose_density,
@@ -58,6 +59,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     PricePages,
     ImagePages,
     AuditPages,
+    PlanPages,
     WaitlistPages,
     AttentionPages,
     ComingPages,

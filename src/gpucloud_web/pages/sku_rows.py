@@ -12,7 +12,7 @@ from gpucloud_core.fleet.sold import RunningAt, SoldSku
 from gpucloud_web import formats
 from gpucloud_web.components import Fact, MenuEntry
 from gpucloud_web.formats import Moment
-from gpucloud_web.pages.addresses import ListState
+from gpucloud_web.pages.addresses import ListState, address
 from gpucloud_web.tables import Cell, Column, Empty, FilterField, ListSpec, Row
 
 PATH: Final = "/admin/skus"
@@ -188,6 +188,7 @@ class SkuPage:
     supply: tuple[Fact, ...]
     images: tuple[ImageLine, ...]
     on_sale: bool
+    plan_href: str
 
     @classmethod
     def of(cls, sold: SoldSku, zone: tzinfo) -> "SkuPage":
@@ -243,6 +244,7 @@ class SkuPage:
                 for image in sold.images
             ),
             on_sale=sku.active,
+            plan_href=address("/admin/nodes/plans/new", pool=sold.pool.name),
         )
 
 
@@ -287,7 +289,7 @@ def _price_rows(sold: SoldSku, zone: tzinfo) -> tuple[PriceRow, ...]:
                 change=change_words(before, price),
                 begins=formats.moment(price.starts_at, now, zone),
                 until=formats.moment(following, now, zone) if following else None,
-                withdraw_href=f"{PATH}/{price.sku_id}/price/withdraw?at={_address(price)}"
+                withdraw_href=f"{PATH}/{price.sku_id}/price/withdraw?at={_at(price)}"
                 if planned
                 else "",
             )
@@ -296,7 +298,7 @@ def _price_rows(sold: SoldSku, zone: tzinfo) -> tuple[PriceRow, ...]:
     return tuple(rows)
 
 
-def _address(price: Price) -> str:
+def _at(price: Price) -> str:
     return formats.moment(price.starts_at, price.starts_at).iso
 
 

@@ -30,7 +30,9 @@ KINDS: Final = {
     "change_mode": "Change the mode of",
     "verify_image": "Verify",
     "verify_audit": "Verify",
+    "plan_capacity": "Plan",
 }
+_NAMED: Final = {"verify_audit": "the audit trail", "plan_capacity": "capacity"}
 _APART: Final = "each goes its own way and can be cancelled on its own"
 _TOGETHER: Final = "together: handed over when all are ready, or none of them"
 _WARNINGS: Final = ("retry", "fail", "undo")
@@ -153,6 +155,9 @@ def _platform_place(view: TaskView) -> _Place:
     if view.task.kind == "verify_audit":
         place = "/admin/audit-logs"
         return _Place(list_title="Audit Logs", list_href=place, href=place)
+    if view.task.kind == "plan_capacity":
+        place = "/admin/nodes/plans"
+        return _Place(list_title="Plans", list_href=place, href=f"{place}/{view.task.id}")
     return _Place()
 
 
@@ -176,8 +181,8 @@ def _subject(view: TaskView) -> str:
         return view.node.name
     if view.image is not None:
         return f"{view.image.name} {view.image.version}"
-    if view.task.kind == "verify_audit":
-        return "the audit trail"
+    if view.task.kind in _NAMED:
+        return _NAMED[view.task.kind]
     if len(view.allocations) == 1:
         return view.allocations[0].name
     return formats.counted(len(view.allocations), "workload")

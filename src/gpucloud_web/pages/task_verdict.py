@@ -123,7 +123,9 @@ def _of_platform(view: TaskView, now: datetime) -> Verdict:
         return _of_image(view.task, view.image, now)
     if view.node is not None:
         return _of_node(view.task, view.node, now)
-    return _of_audit(view.task, now)
+    return (
+        _of_plan(view.task, now) if view.task.kind == "plan_capacity" else _of_audit(view.task, now)
+    )
 
 
 def _of_node(task: Task, node: Node, now: datetime) -> Verdict:
@@ -153,6 +155,22 @@ def _of_image(task: Task, image: OsImage, now: datetime) -> Verdict:
         text="What is kept there is what the image is named by." if worked else task.error_detail,
         action="Open image",
         href=f"/admin/os-images/{image.id}",
+    )
+
+
+def _of_plan(task: Task, now: datetime) -> Verdict:
+    if task.status in MOVING:
+        return _moving(task, "Nothing of the fleet is changed.", now)
+    worked = task.status is TaskStatus.SUCCEEDED
+    return Verdict(
+        tone="ok" if worked else "bad",
+        icon="circle-check" if worked else "circle-x",
+        strong="Played." if worked else "Not played.",
+        text="What fits, what does not and why stands on the plan."
+        if worked
+        else task.error_detail,
+        action="Open plan",
+        href=f"/admin/nodes/plans/{task.id}",
     )
 
 

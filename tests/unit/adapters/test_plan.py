@@ -55,7 +55,7 @@ class TestPlan:
         [
             (["--mix", "1-2"], "is not a mix"),
             (["--mix", "0:3"], "start at 1"),
-            (["--nodes", "0"], "at least one node"),
+            (["--nodes", "0"], "nodes: Give at least 1"),
             (["--trace", "/nowhere.csv"], "nowhere.csv"),
         ],
     )

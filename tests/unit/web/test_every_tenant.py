@@ -111,6 +111,8 @@ class TestEveryRead:
         paid = await world.client.post(
             f"{API}/payments/checkout-session", json=body, headers={"Idempotency-Key": "p"}
         )
+        plan = {"nodes": 1, "launches": 1}
+        planned = await world.client.post(f"{API}/admin/plans", json=plan)
         database = world.cloud.transactions.database
         task = (await world.cloud.read(world.actor, allocation)).allocation.task_id
         return {
@@ -122,6 +124,7 @@ class TestEveryRead:
             "sku_id": "h200-sxm",
             "image_id": database.rows(OS_IMAGES)[0].id,
             "row_id": database.audit_rows[0].id,
+            "plan_id": planned.json()["task_id"],
         }
 
     async def test_tells_nothing_of_another_tenant(

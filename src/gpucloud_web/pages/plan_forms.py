@@ -1,0 +1,123 @@
+"""The form that asks for a what-if plan, and the question that it asks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gpucloud_core.kernel.errors import FieldError, ValidationFailed
+from gpucloud_core.nodes.model import NodeMode
+from gpucloud_core.nodes.systems import SYSTEMS
+from gpucloud_core.placement.plan import MODES, PlanAsked, parse_mix, parse_trace
+from gpucloud_web import formats
+from gpucloud_web.components import Choice, FieldFault
+from gpucloud_web.pages.visit import one
+
+_MODE_WORDS: Final[Mapping[NodeMode, str]] = {
+    NodeMode.CONTAINER: "Containers",
+    NodeMode.VM: "Virtual machines",
+}
+_NUMBERS: Final = ("nodes", "vcpus_per_gpu", "memory_gib_per_gpu", "every_seconds", "seed")
+_FIELDS: Final = (*_NUMBERS, "system", "pool", "mode", "mix", "launches", "stay_hours", "trace")
+FRESH: Final[Mapping[str, str]] = {
+    "system": "hgx-h200",
+    "nodes": "16",
+    "mode": NodeMode.CONTAINER,
+    "vcpus_per_gpu": "20",
+    "memory_gib_per_gpu": "195",
+    "mix": "1:60, 2:15, 4:15, 8:10",
+    "every_seconds": "60",
+    "stay_hours": "6",
+    "seed": "1",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanForm:
+    """All that ``plans/new.html`` may know."""
+
+    values: Mapping[str, str]
+    pools: tuple[Choice, ...]
+    systems: tuple[Choice, ...]
+    modes: tuple[Choice, ...]
+    key: str
+    errors: tuple[FieldFault, ...]
+    faults: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        pools: Mapping[str, int],
+        key: str,
+        form: Mapping[str, list[str]] | None = None,
+        pool: str = "",
+        errors: Sequence[FieldFault] = (),
+    ) -> "PlanForm":
+        typed = {name: one(form, name) if form else FRESH.get(name, "") for name in _FIELDS}
+        chosen = typed["pool"] if form else pool
+        nodes = {name: formats.counted(number, "node") for name, number in pools.items()}
+        return cls(
+            values=typed,
+            pools=(
+                Choice(value="", text="Imagine one", selected=not chosen),
+                *(
+                    Choice(value=name, text=f"{name}, {words}", selected=name == chosen)
+                    for name, words in nodes.items()
+                ),
+            ),
+            systems=tuple(
+                Choice(value=name, text=name, selected=name == typed["system"])
+                for name in sorted(SYSTEMS)
+            ),
+            modes=tuple(
+                Choice(value=mode, text=_MODE_WORDS[mode], selected=mode == typed["mode"])
+                for mode in MODES
+            ),
+            key=key,
+            errors=tuple(errors),
+            faults={fault.field: fault.text for fault in errors if fault.field},
+        )
+
+
+def asked_of(form: Mapping[str, list[str]], trace: str) -> PlanAsked:
+    """Return the question that a form asks; ``trace`` is the text of what was uploaded.
+
+    Raises:
+        ValidationFailed: a field is no number, no mix or no trace.
+    """
+    wrong: list[FieldError] = []
+    numbers = {name: _whole(form, name, wrong) for name in _NUMBERS}
+    launches = _whole(form, "launches", wrong) if one(form, "launches").strip() else None
+    stay: float | None = None
+    if text := one(form, "stay_hours").strip():
+        try:
+            stay = float(text)
+        except ValueError:
+            wrong.append(FieldError("/stay_hours", "not_a_number", "Give hours, such as 6."))
+    mode = one(form, "mode") or NodeMode.CONTAINER
+    if mode not in set(MODES):
+        wrong.append(FieldError("/mode", "unknown", "Choose containers or virtual machines."))
+    if wrong:
+        raise ValidationFailed("The question needs another look.", fields=wrong)
+    return PlanAsked(
+        pool=one(form, "pool"),
+        system=one(form, "system"),
+        mode=NodeMode(mode),
+        nodes=numbers["nodes"],
+        vcpus_per_gpu=numbers["vcpus_per_gpu"],
+        memory_gib_per_gpu=numbers["memory_gib_per_gpu"],
+        every_seconds=numbers["every_seconds"],
+        seed=numbers["seed"],
+        mix=parse_mix(one(form, "mix")),
+        launches=launches,
+        stay_hours=stay,
+        trace=parse_trace(trace) if trace.strip() else (),
+    )
+
+
+def _whole(form: Mapping[str, list[str]], name: str, wrong: list[FieldError]) -> int:
+    text = one(form, name).strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:  # noqa: PLR2004  a billion
+        return int(text)
+    wrong.append(FieldError(f"/{name}", "not_a_number", "Give a whole number."))
+    return 1
