@@ -57,6 +57,7 @@ function startRequote() {
         values: Object.fromEntries(groups(body)),
         target: "#quote",
         select: "#quote",
+        selectOOB: document.getElementById("where") ? "#where" : "",
         swap: "outerHTML",
       });
     }, WAIT);

@@ -28,10 +28,26 @@ from gpucloud_core.kernel.ids import (
 )
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.metering.model import UsageSegment
+from gpucloud_core.nodes.model import Node
+from gpucloud_core.placement.choose import scores_of
 from gpucloud_core.placement.claim import preview
+from gpucloud_core.placement.explain import explain_placement
 from gpucloud_core.placement.fleet_view import FleetView
-from gpucloud_core.placement.model import Demand, PlacementRequest, Refusal
+from gpucloud_core.placement.model import Demand, Placement, PlacementRequest, Refusal
 from gpucloud_core.placement.promised import PromisesMet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WouldGo:
+    """Where a machine would go, were it launched now: the node, its set, what else is free there.
+
+    ``why`` are the same sentences that the workload would show once it stands.
+    """
+
+    node: Node
+    mask: int
+    free_mask: int
+    why: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +55,7 @@ class Quote:
     """The verdict of a dry run, and what it would cost."""
 
     checks: tuple[Check, ...]
+    places: tuple[WouldGo, ...] = ()  # none if it does not fit
     price_micros_per_hour: int
     hold_micros: int
     currency: str
@@ -205,15 +222,20 @@ class QuoteLaunch:
                 raise NotFound("There is no billing account of this tenant.")
             asked = await read_asked(unit, actor, project_id, request, account)
             wanted = asked.placement()
-            refusal = None
+            refusal: Refusal | None = None
+            places: tuple[WouldGo, ...] = ()
             if wanted is not None:
                 promises = asked.promises(unit, actor, project_id)
                 decision = await preview(unit, self.fleet, wanted, promises)
-                refusal = decision if isinstance(decision, Refusal) else None
+                if isinstance(decision, Refusal):
+                    refusal = decision
+                else:
+                    places = await _would_go(unit, self.fleet, decision)
         rate = asked.rate_micros_per_hour * request.count
         hold = asked.hold_micros * request.count
         return Quote(
             checks=checks(request, asked.facts(refusal)),
+            places=places,
             price_micros_per_hour=rate,
             hold_micros=hold,
             currency=account.currency,
@@ -221,3 +243,19 @@ class QuoteLaunch:
             depletes_at=depletes_after(asked.books, hold, rate, asked.now),
             as_of=asked.now,
         )
+
+
+async def _would_go(
+    unit: AllocationUnit, fleet: FleetView, decision: Placement
+) -> tuple[WouldGo, ...]:
+    ids = sorted({place.node_id for place in decision.places})
+    nodes = {node.id: node for node in await unit.nodes.find_any("id", ids)}
+    free = {node_id: row.free_mask for node_id in ids if (row := fleet.image.get(node_id))}
+    found = []
+    for number, place in enumerate(decision.places):
+        if (node := nodes.get(place.node_id)) is None:
+            continue
+        left = free[place.node_id] = free.get(place.node_id, 0) & ~place.mask
+        why = explain_placement(scores_of(decision, number), gpu_count=place.mask.bit_count())
+        found.append(WouldGo(node=node, mask=place.mask, free_mask=left, why=why))
+    return tuple(found)

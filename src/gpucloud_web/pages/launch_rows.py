@@ -20,6 +20,7 @@ from gpucloud_web.components import (
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.catalog_rows import SHAPES, free_words, is_sold_out
 from gpucloud_web.pages.launch_draft import STEPS, Draft
+from gpucloud_web.pages.launch_places import WhereView, where_view
 from gpucloud_web.pages.launch_quote import PLANS, quote_panel
 
 
@@ -64,6 +65,7 @@ class LaunchPage:
     next_title: str
     next: str
     quote: Quote
+    where: WhereView
     project: str
     hardware: tuple[OptionCard, ...]
     sizes: tuple[OptionCard, ...]
@@ -126,6 +128,7 @@ def launch_page(
         next_title=STEPS[following] if following else "",
         next=following,
         quote=quote_panel(draft, quote, step=step, now=shelf.now, zone=shelf.zone),
+        where=where_view(quote),
         project=shelf.project,
         hardware=_hardware(draft, shelf.offers),
         sizes=_sizes(draft, offer),

@@ -174,6 +174,22 @@ class TestLaunchWizard:
         assert "Unavailable" in catalog.text
         assert 'href="/launch?sku=' not in catalog.text
 
+    async def test_draws_where_it_would_go_and_says_why(self, visitor: PageVisitor) -> None:
+        await visitor.arrive()
+        page = (await visitor.get("/launch?sku=h200-sxm&gpu_count=2&step=capacity")).text
+
+        assert 'aria-label="The set on node-1: GPUs 0–1"' in page
+        assert "Its GPUs reach each other over" in page
+
+    async def test_says_why_it_fits_nowhere_and_what_would(self, visitor: PageVisitor) -> None:
+        await visitor.arrive()
+        for _ in range(5):
+            await launched(visitor)  # four fill one node, the fifth stands on the other
+        page = (await visitor.get("/launch?sku=h200-sxm&gpu_count=8&step=capacity")).text
+
+        assert "It fits nowhere now." in page
+        assert "4 GPUs fit now" in page
+
 
 class TestWorkload:
     async def test_is_followed_from_launch_to_receipt(self, visitor: PageVisitor) -> None:
