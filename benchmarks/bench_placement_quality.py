@@ -8,9 +8,11 @@ Philly trace. Launches arrive and stay; what does not fit is lost. The figure is
 GPUs in use when as many have been asked for as there are.
 
     python benchmarks/bench_placement_quality.py --data DIR [--seeds 42 43 ...] [--json]
-        [--plots DIR]
+        [--plots DIR] [--keep DIR]
 
-DIR holds ``openb`` and ``philly``; GPUCLOUD_BENCH_DATA may name it instead.
+DIR holds ``openb`` and ``philly``; GPUCLOUD_BENCH_DATA may name it instead. All of it takes hours
+of a processor: with ``--keep`` each replay is written to a folder, and one that lies there is not
+done again, so that a run may be cut off and taken up. Empty the folder when a policy has changed.
 """
 
 import argparse
@@ -106,7 +108,23 @@ def load(data: Path, task: Task) -> Workload:
     return projected(found) if task.is_whole else found
 
 
-def run(data: Path, task: Task) -> Replayed:
+def run(data: Path, keep: Path | None, task: Task) -> Replayed:
+    """Return the replay of ``task``, from the folder of those kept if it lies there."""
+    if keep is None:
+        return replayed(data, task)
+    name = f"{task.workload}-{task.seed}-{task.policy}-{'whole' if task.is_whole else 'shared'}"
+    file = keep / f"{name}.json"
+    if file.exists():
+        curve, most = json.loads(file.read_text())
+        return Replayed(task, tuple(curve), most)
+    made = replayed(data, task)
+    written = file.with_suffix(".part")
+    written.write_text(json.dumps([made.curve, made.bound]))
+    written.rename(file)
+    return made
+
+
+def replayed(data: Path, task: Task) -> Replayed:
     workload = load(data, task)
     if task.policy == OURS:
         return Replayed(task, replay_product(workload), bound(workload, AT))
@@ -244,13 +262,16 @@ def main() -> int:
     parser.add_argument("--workloads", nargs="+", default=(), help="only these")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plots", type=Path, help="a folder to draw SVG plots into")
+    parser.add_argument("--keep", type=Path, help="a folder to keep each replay in")
     options = parser.parse_args()
     if options.data is None or not (Path(options.data) / "openb/csv").is_dir():
         print("skipped: the trace data is not here; name its folder with --data")
         return 0
-    data, todo = Path(options.data), None
+    data = Path(options.data)
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
     todo = tasks(data, options.seeds, options.part, options.workloads)
-    each: Callable[[Task], Replayed] = partial(run, data)
+    each: Callable[[Task], Replayed] = partial(run, data, options.keep)
     with ProcessPoolExecutor(options.workers) as workers:
         done = list(workers.map(each, todo))
     made = report(data, done, options.seeds)
