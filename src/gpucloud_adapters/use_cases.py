@@ -75,6 +75,7 @@ USE_CASES: Final = (
     sessions.RevokeSession,
     password.ChangePassword,
     projects.ReadMe,
+    projects.FindProject,
     projects.ListProjects,
     ssh_keys.AddSshKey,
     ssh_keys.ListSshKeys,

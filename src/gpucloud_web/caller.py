@@ -8,12 +8,11 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
-from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor, SessionKind
-from gpucloud_core.access.projects import ListProjects
+from gpucloud_core.access.projects import FindProject, ListProjects
 from gpucloud_core.access.session_life import Client
 from gpucloud_core.access.sessions import ResolveActor, Unauthenticated
-from gpucloud_core.kernel.errors import FieldError, NotFound, ValidationFailed
+from gpucloud_core.kernel.errors import FieldError, ValidationFailed
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import ProjectId, parse_id
 from gpucloud_web import keyed
@@ -75,15 +74,12 @@ async def provide_project(request: _Request, actor: NamedDependency[Actor]) -> P
         ValidationFailed: they have no project at all.
     """
     container: AsyncContainer = request.app.state.dishka_container
-    projects = await (await container.get(ListProjects))(actor=actor)
-    known = {mine.project.id: mine for mine in projects}
     named = request.headers.get(PROJECT_HEADER)
     if named is not None:
-        project_id = ProjectId(parse_id("prj", named))
-        if project_id not in known:
-            raise NotFound("There is no project with this id.")
-        require(actor, Action.PROJECT_READ, tenant_id=actor.tenant_id, project_id=project_id)
-        return project_id
+        find = await container.get(FindProject)
+        return (await find(actor=actor, project_id=ProjectId(parse_id("prj", named)))).id
+    projects = await (await container.get(ListProjects))(actor=actor)
+    known = {mine.project.id for mine in projects}
     remembered = ProjectId(request.cookies.get(PROJECT_COOKIE, ""))
     if remembered in known:
         return remembered

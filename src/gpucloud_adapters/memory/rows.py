@@ -227,6 +227,12 @@ class MemoryStoredResponses(MemoryRows[StoredResponse]):
     def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
         super().__init__(database, scope, STORED_RESPONSES)
 
+    async def begin(self, row: StoredResponse) -> bool:
+        if await self.get(row.id) is not None:
+            return False
+        await self.add(row)
+        return True
+
     async def try_lock(self, key: str) -> bool:
         return True  # units are serial: no twin is in flight
 

@@ -16,11 +16,13 @@ from sqlalchemy import (
     any_,
     bindparam,
     func,
+    literal_column,
     or_,
     select,
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.statements import Statements
@@ -66,9 +68,33 @@ class PostgresOneTimeTokens(PostgresRows[OneTimeToken]):
 
 
 _TRY_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:row_key, 0))")
+_response = STORED_RESPONSES.columns
+# A twin in flight holds the lock, so that this never waits for its row.
+_BEGIN: Final = (
+    pg_insert(STORED_RESPONSES.mapping.table)
+    .from_select(
+        list(kinds.STORED_RESPONSES.fields),
+        select(
+            *(
+                bindparam(name, type_=_response[name].type).label(name)
+                for name in kinds.STORED_RESPONSES.fields
+            )
+        ).where(
+            func.pg_try_advisory_xact_lock(
+                func.hashtextextended(bindparam("id", type_=Text), literal_column("0"))
+            )
+        ),
+    )
+    .on_conflict_do_nothing()
+    .returning(_response.id)
+)
 
 
 class PostgresStoredResponses(PostgresRows[StoredResponse]):
+    async def begin(self, row: StoredResponse) -> bool:
+        values = self.statements.mapping.encode(row)
+        return await self.session.value(_BEGIN, values) is not None
+
     async def try_lock(self, key: str) -> bool:
         return bool(await self.session.value(_TRY_LOCK, {"row_key": key}))
 

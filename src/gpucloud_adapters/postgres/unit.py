@@ -9,16 +9,16 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy import text
 
 from gpucloud_adapters.postgres import due
 from gpucloud_adapters.postgres.audit import AUDIT_ROWS, PostgresAuditRows
 from gpucloud_adapters.postgres.engine import Engine
 from gpucloud_adapters.postgres.fleet import CLAIMS, PostgresFleet
 from gpucloud_adapters.postgres.ledger import PostgresLedger
+from gpucloud_adapters.postgres.records import PostgresStateChanges, Records
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.statements import Statements
@@ -36,7 +36,6 @@ from gpucloud_core.access.model import (
 from gpucloud_core.access.model import (
     Session as SignIn,
 )
-from gpucloud_core.allocations.model import StateChange
 from gpucloud_core.audit.chain import ChainHead
 from gpucloud_core.billing.model import Hold, PaymentSession
 from gpucloud_core.catalog.model import OsImage, Price, Sku
@@ -69,17 +68,11 @@ _SLOTS: Final = Statements(kinds.SLOTS)
 _HOLDS: Final = Statements(kinds.HOLDS)
 _PAYMENTS: Final = Statements(kinds.PAYMENTS)
 _TASK_EVENTS: Final = Statements(kinds.TASK_EVENTS)
-_STATE_CHANGES: Final = Statements(kinds.STATE_CHANGES)
 _SECRETS: Final = Statements(kinds.SECRETS)
 _INBOX_NOTICES: Final = Statements(kinds.INBOX_NOTICES)
 _ATTENTION_ROWS: Final = Statements(kinds.ATTENTION_ROWS)
 _AUDIT_CHAIN: Final = Statements(kinds.AUDIT_CHAIN)
 
-_EMIT: Final = text("""
-    INSERT INTO outbox (kind, subject, tenant_id, payload)
-    VALUES (:kind, :subject, :tenant_id, :payload)
-""").bindparams(bindparam("payload", type_=JSONB))
-_RECORD: Final = insert(AUDIT_ROWS.mapping.table)
 _RELAY_TURN: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('outbox', 0))")
 _PENDING: Final = text("""
     SELECT id, kind, subject, tenant_id, payload, created_at FROM outbox
@@ -150,15 +143,11 @@ class PostgresUnit:
         self.has_emitted = False
         self._session = session
         self._fleet = PostgresFleet(session)
-        self._events: list[dict[str, Any]] = []
-        self._facts: list[dict[str, Any]] = []
+        self._records = Records()
 
     async def write_ahead(self) -> None:
-        """Write the events and the audit rows, which wait for the end to go together."""
-        for statement, rows in ((_EMIT, self._events), (_RECORD, self._facts)):
-            if rows:
-                await self._session.change_each(statement, list(rows))
-                rows.clear()
+        """Write the records, which wait for the end to go together."""
+        await self._records.write(self._session)
 
     @asynccontextmanager
     async def within(self, scope: Scope) -> AsyncIterator["PostgresUnit"]:
@@ -175,20 +164,13 @@ class PostgresUnit:
 
     async def emit(self, event: Event) -> None:
         self.has_emitted = True
-        self._events.append(
-            {
-                "kind": event.kind,
-                "subject": event.subject,
-                "tenant_id": event.tenant_id,
-                "payload": event.payload,
-            }
-        )
+        self._records.events.append(event)
 
     async def audit(self, fact: AuditFact) -> None:
         now = self._session.now()
         number = uuid7(microseconds_between(EPOCH, now) // 1000, os.urandom(10))
         row = audit_row(entity_id("aud", number), now, fact)
-        self._facts.append(AUDIT_ROWS.mapping.encode(row))
+        self._records.facts.append(row)
 
     @property
     def outbox(self) -> PostgresOutbox:
@@ -309,8 +291,8 @@ class PostgresUnit:
         return due.PostgresAllocations(self._session, due.ALLOCATIONS)
 
     @property
-    def state_changes(self) -> PostgresRows[StateChange]:
-        return PostgresRows(self._session, _STATE_CHANGES)
+    def state_changes(self) -> PostgresStateChanges:
+        return PostgresStateChanges(self._session, self._records)
 
     @property
     def secrets(self) -> PostgresRows[SealedSecret]:

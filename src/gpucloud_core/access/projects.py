@@ -7,6 +7,7 @@ from gpucloud_core.access.authorize import Action, role_in, visible_projects
 from gpucloud_core.access.model import Actor, Project, Role, Tenant, User
 from gpucloud_core.access.ports import AccessUnit
 from gpucloud_core.access.sessions import Unauthenticated
+from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.unit import Scope, Transactions
 
@@ -85,6 +86,32 @@ class ListProjects:
         return await _projects(
             self.transactions, actor, user.default_project_id if user is not None else None
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindProject:
+    """One project that the actor may read, named by its id."""
+
+    transactions: Transactions[AccessUnit]
+
+    async def __call__(self, *, actor: Actor, project_id: ProjectId) -> Project:
+        """Return it.
+
+        Raises:
+            NotFound: there is none, or it is not theirs to know of.
+        """
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            project = await unit.projects.get(project_id)
+        visible = visible_projects(actor, Action.PROJECT_READ)
+        if (
+            project is None
+            or project.deleted_at is not None
+            or project.tenant_id != actor.tenant_id
+            or (visible is not None and project.id not in visible)
+            or role_in(actor, project.id) is None
+        ):
+            raise NotFound("There is no project with this id.")
+        return project
 
 
 async def _projects(

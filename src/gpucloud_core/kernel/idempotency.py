@@ -74,6 +74,10 @@ class StoredResponse:
 
 
 class StoredResponses(Rows[StoredResponse], Protocol):
+    async def begin(self, row: StoredResponse) -> bool:
+        """Take the key for this transaction and write its row; False if it is taken or written."""
+        ...
+
     async def try_lock(self, key: str) -> bool:
         """Take the key for this transaction; False if a twin in flight holds it."""
         ...

@@ -170,16 +170,18 @@ def _expected(error: Exception) -> Iterator[None]:
 
 async def _claim(unit: IdempotentUnit, key: IdempotencyKey) -> StoredResponse:
     """Write the key's row, or say why not."""
+    row = StoredResponse(
+        id=key.id,
+        tenant_id=key.tenant_id,
+        body_hash=key.body_hash,
+        created_at=await unit.now(),
+    )
+    if await unit.stored_responses.begin(row):
+        return row
     if not await unit.stored_responses.try_lock(key.id):
         raise IdempotencyInProgress
     stored = await unit.stored_responses.get(key.id)
-    if stored is None:
-        row = StoredResponse(
-            id=key.id,
-            tenant_id=key.tenant_id,
-            body_hash=key.body_hash,
-            created_at=await unit.now(),
-        )
+    if stored is None:  # a twin was undone between our two looks
         await unit.stored_responses.add(row)
         return row
     if stored.body_hash != key.body_hash:
