@@ -2,16 +2,18 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from contracts.stores import Household, StoreContract, StoreUnit
+from contracts.stores import PLATFORM, Household, StoreContract, StoreUnit
 from gpucloud_adapters.stored.invariants import InvariantError
-from gpucloud_core.billing.model import AccountKind, TransferKind
-from gpucloud_core.kernel.ids import AllocationId
+from gpucloud_core.billing.model import AccountKind, CreditLot, Hold, HoldState, TransferKind
+from gpucloud_core.billing.ports import OpenRows
+from gpucloud_core.kernel.ids import AllocationId, TenantId
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_core.kernel.unit import Transactions
-from row_builders import NOW, SECOND, a_transfer
+from row_builders import NOW, SECOND, a_segment, a_transfer, fresh
 
 A = AccountKind
 DOLLAR = 1_000_000
@@ -158,3 +160,33 @@ class LedgerContract(StoreContract):
             balances = await unit.ledger.balances(home.tenant.id)
         assert outcomes == {True: 10, False: 10}
         assert balances[A.PREPAID] == 30
+
+    async def test_reads_what_is_open_in_one_go(
+        self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
+    ) -> None:
+        paid = a_transfer(home.tenant.id, entries={A.PREPAID: DOLLAR, A.CASH: -DOLLAR})
+        running = a_segment(home.project)
+        ended = a_segment(home.project, ended_at=running.started_at + SECOND)
+        theirs = a_segment(neighbour.project)
+        hold = Hold(
+            id=fresh("hld"),
+            tenant_id=home.tenant.id,
+            allocation_id=running.allocation_id,
+            amount_micros=3,
+            from_prepaid_micros=3,
+            from_credits=(CreditLot(id="trf_1", remaining_micros=5, expires_at=NOW),),
+            created_at=NOW,
+        )
+        closed = replace(hold, id=fresh("hld"), state=HoldState.VOIDED, closed_at=NOW)
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.ledger.post(paid)
+            for segment in (running, ended, theirs):
+                await unit.usage_segments.add(segment)
+            for each in (hold, closed):
+                await unit.holds.add(each)
+            nothing = await unit.ledger.open_rows(TenantId(fresh("ten")))
+            found = await unit.ledger.open_rows(home.tenant.id)
+            balances = await unit.ledger.balances(home.tenant.id)
+
+        assert nothing == OpenRows(balances=dict.fromkeys(AccountKind, 0), segments=(), holds=())
+        assert found == OpenRows(balances=balances, segments=(running,), holds=(hold,))

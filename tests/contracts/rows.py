@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from contracts.stores import PLATFORM, Household, StoreContract, StoreUnit
-from gpucloud_core.access.model import PlatformRole
+from gpucloud_core.access.model import PlatformRole, ProjectMember, Role, TenantMember
+from gpucloud_core.access.ports import SignedIn
 from gpucloud_core.allocations.model import (
     AppliedKey,
     Connection,
@@ -280,3 +281,38 @@ class RowsContract(StoreContract):
                 return await unit.one_time_tokens.use(token.id, NOW) is not None
 
         assert sum(await asyncio.gather(*(use() for _ in range(8)))) == 1
+
+    async def test_tells_who_is_signed_in_with_what_they_may(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        session = a_session(home.tenant.id, home.user.id)
+        of: dict[str, Any] = {
+            "tenant_id": home.tenant.id,
+            "user_id": home.user.id,
+            "created_at": NOW,
+        }
+        member = TenantMember(**of, id=f"{home.tenant.id}/{home.user.id}", role=Role.ADMIN)
+        in_project = ProjectMember(
+            **of,
+            id=f"{home.project.id}/{home.user.id}",
+            project_id=home.project.id,
+            role=Role.VIEWER,
+        )
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.sessions.add(session)
+            alone = await unit.sessions.signed_in(session.access_hash)
+            await unit.tenant_members.add(member)
+            await unit.project_members.add(in_project)
+            found = await unit.sessions.signed_in(session.access_hash)
+            nobody = await unit.sessions.signed_in("another")
+
+        assert nobody is None
+        assert alone == SignedIn(
+            session=session, user=home.user, tenant_role=None, project_roles={}
+        )
+        assert found == SignedIn(
+            session=session,
+            user=home.user,
+            tenant_role=Role.ADMIN,
+            project_roles={home.project.id: Role.VIEWER},
+        )

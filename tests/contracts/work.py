@@ -8,6 +8,7 @@ import pytest
 from contracts.stores import PLATFORM, Household, StoreContract, StoreUnit
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.kernel.errors import NotFound
+from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
@@ -286,3 +287,19 @@ class DueContract(StoreContract):
         for _ in range(2):
             async with transactions.begin(home.scope) as unit:
                 assert await unit.stored_responses.try_lock(key)
+
+    async def test_begins_an_idempotency_key_once(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        row = StoredResponse(
+            id=f"{home.tenant.id}/launch/begun",
+            tenant_id=home.tenant.id,
+            body_hash="h",
+            created_at=NOW,
+        )
+        async with transactions.begin(home.scope) as unit:
+            assert await unit.stored_responses.begin(row)
+            assert not await unit.stored_responses.begin(row)
+            assert await unit.stored_responses.get(row.id) == row
+        async with transactions.begin(home.scope) as unit:
+            assert not await unit.stored_responses.begin(row)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from gpucloud_adapters.memory.database import MemoryDatabase
 from gpucloud_adapters.memory.rows import MemoryRows
 from gpucloud_adapters.stored.invariants import InvariantError, require_balanced, require_covered
-from gpucloud_adapters.stored.kinds import LEDGER_TRANSFERS
-from gpucloud_core.billing.model import AccountKind, Transfer
+from gpucloud_adapters.stored.kinds import HOLDS, LEDGER_TRANSFERS, USAGE_SEGMENTS
+from gpucloud_core.billing.model import AccountKind, HoldState, Transfer
+from gpucloud_core.billing.ports import OpenRows
 from gpucloud_core.kernel.ids import TenantId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.unit import Scope
@@ -42,6 +43,15 @@ class MemoryLedger:
             return dict.fromkeys(AccountKind, 0)
         stored = self._database.balances
         return {account: stored.get((tenant_id, account), 0) for account in AccountKind}
+
+    async def open_rows(self, tenant_id: TenantId) -> OpenRows:
+        segments = MemoryRows(self._database, self._scope, USAGE_SEGMENTS)
+        holds = MemoryRows(self._database, self._scope, HOLDS)
+        return OpenRows(
+            balances=await self.balances(tenant_id),
+            segments=await segments.find(tenant_id=tenant_id, ended_at=None),
+            holds=await holds.find(tenant_id=tenant_id, state=HoldState.OPEN),
+        )
 
     async def transfers(self, query: ListQuery) -> Page[Transfer]:
         return await self._rows.page(query)

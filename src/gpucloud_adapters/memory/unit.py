@@ -25,12 +25,12 @@ from gpucloud_adapters.memory.rows import (
     MemoryWaitlist,
     MemoryWebhookEvents,
 )
+from gpucloud_adapters.memory.sign_ins import MemorySessions
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.access.model import (
     Project,
     ProjectMember,
-    Session,
     SshKey,
     Tenant,
     TenantMember,
@@ -158,8 +158,8 @@ class MemoryUnit:
         return MemoryRows(self._database, self._scope, kinds.PROJECT_MEMBERS)
 
     @property
-    def sessions(self) -> MemoryRows[Session]:
-        return MemoryRows(self._database, self._scope, kinds.SESSIONS)
+    def sessions(self) -> MemorySessions:
+        return MemorySessions(self._database, self._scope)
 
     @property
     def ssh_keys(self) -> MemoryRows[SshKey]:

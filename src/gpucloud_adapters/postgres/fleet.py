@@ -53,7 +53,7 @@ _CHANGES: Final = (
     .order_by(_table.c.node_id)
 )
 # One statement: the slots are taken, and only where they are, the claim is written.
-_TAKE: Final = (
+TAKE: Final = (
     insert(CLAIMS.mapping.table)
     .from_select(
         list(kinds.CLAIMS.fields),
@@ -113,7 +113,7 @@ class PostgresFleet:
     async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:
         values = CLAIMS.mapping.encode(claim)
         may_wait = may_wait and claim.node_id > self._highest_gate
-        taken = await self._session.value(_TAKE, {**values, "may_wait": may_wait})
+        taken = await self._session.value(TAKE, {**values, "may_wait": may_wait})
         if taken:
             self._note_gate(claim.node_id)
         return bool(taken)

@@ -6,11 +6,13 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from gpucloud_adapters.postgres.mapping import row_of_json
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
 from gpucloud_core.billing.model import AccountKind, Transfer
+from gpucloud_core.billing.ports import OpenRows
 from gpucloud_core.kernel.ids import TenantId
 from gpucloud_core.kernel.rows import ListQuery, Page
 
@@ -44,6 +46,18 @@ _BALANCES: Final = text("""
     SELECT account, balance_micros FROM ledger_accounts WHERE tenant_id = :tenant_id
 """)
 
+_OPEN: Final = text("""
+    SELECT
+        (SELECT jsonb_object_agg(account, balance_micros)
+         FROM ledger_accounts WHERE tenant_id = :tenant_id),
+        (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.id)
+         FROM usage_segments AS s WHERE s.tenant_id = :tenant_id AND s.ended_at IS NULL),
+        (SELECT jsonb_agg(to_jsonb(h) ORDER BY h.id)
+         FROM holds AS h WHERE h.tenant_id = :tenant_id AND h.state = 'open')
+""")
+_segment: Final = row_of_json(kinds.USAGE_SEGMENTS)
+_hold: Final = row_of_json(kinds.HOLDS)
+
 
 class PostgresLedger:
     def __init__(self, session: Session) -> None:
@@ -57,8 +71,19 @@ class PostgresLedger:
 
     async def balances(self, tenant_id: TenantId) -> Mapping[AccountKind, int]:
         found = await self._session.rows(_BALANCES, {"tenant_id": tenant_id})
-        stored = dict(tuple(row) for row in found)
-        return {account: stored.get(account, 0) for account in AccountKind}
+        return _every_account(dict(tuple(row) for row in found))
+
+    async def open_rows(self, tenant_id: TenantId) -> OpenRows:
+        ((balances, segments, holds),) = await self._session.rows(_OPEN, {"tenant_id": tenant_id})
+        return OpenRows(
+            balances=_every_account(balances or {}),
+            segments=tuple(map(_segment, segments or ())),
+            holds=tuple(map(_hold, holds or ())),
+        )
 
     async def transfers(self, query: ListQuery) -> Page[Transfer]:
         return await PostgresRows(self._session, TRANSFERS).page(query)
+
+
+def _every_account(stored: Mapping[str, int]) -> dict[AccountKind, int]:
+    return {account: stored.get(account, 0) for account in AccountKind}

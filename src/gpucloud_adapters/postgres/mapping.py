@@ -62,6 +62,11 @@ class RowMapping(Generic[T]):
         return self.kind.row(**facts)
 
 
+def row_of_json(kind: Kind[T]) -> Callable[[dict[str, Any]], T]:
+    """Return what turns a row that the database gives as one JSON object into the row."""
+    return _dataclass_decoder(cast("type[Any]", kind.row))
+
+
 def column_type(field: Field) -> TypeEngine[Any]:
     """Return the type of the column that holds ``field``."""
     scalar = field.scalar

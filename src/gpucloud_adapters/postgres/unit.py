@@ -21,6 +21,7 @@ from gpucloud_adapters.postgres.ledger import PostgresLedger
 from gpucloud_adapters.postgres.records import PostgresStateChanges, Records
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.session import Session
+from gpucloud_adapters.postgres.sign_ins import PostgresSessions
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.postgres.tasks import TASKS, PostgresTasks
 from gpucloud_adapters.stored import kinds
@@ -32,9 +33,6 @@ from gpucloud_core.access.model import (
     Tenant,
     TenantMember,
     User,
-)
-from gpucloud_core.access.model import (
-    Session as SignIn,
 )
 from gpucloud_core.audit.chain import ChainHead
 from gpucloud_core.billing.model import Hold, PaymentSession
@@ -57,7 +55,6 @@ _USERS: Final = Statements(kinds.USERS)
 _PROJECTS: Final = Statements(kinds.PROJECTS)
 _TENANT_MEMBERS: Final = Statements(kinds.TENANT_MEMBERS)
 _PROJECT_MEMBERS: Final = Statements(kinds.PROJECT_MEMBERS)
-_SESSIONS: Final = Statements(kinds.SESSIONS)
 _SSH_KEYS: Final = Statements(kinds.SSH_KEYS)
 _SKUS: Final = Statements(kinds.SKUS)
 _PRICES: Final = Statements(kinds.PRICES)
@@ -207,8 +204,8 @@ class PostgresUnit:
         return PostgresRows(self._session, _PROJECT_MEMBERS)
 
     @property
-    def sessions(self) -> PostgresRows[SignIn]:
-        return PostgresRows(self._session, _SESSIONS)
+    def sessions(self) -> PostgresSessions:
+        return PostgresSessions(self._session)
 
     @property
     def ssh_keys(self) -> PostgresRows[SshKey]:

@@ -1,6 +1,7 @@
 """What sign-in, projects and keys need from outside."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias
 
@@ -8,12 +9,14 @@ from gpucloud_core.access.model import (
     OneTimeToken,
     Project,
     ProjectMember,
+    Role,
     Session,
     SshKey,
     Tenant,
     TenantMember,
     User,
 )
+from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.rows import Rows
 from gpucloud_core.kernel.unit import Unit
 
@@ -46,6 +49,22 @@ class RateLimiter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """A session with whose it is, and what they may where it works."""
+
+    session: Session
+    user: User
+    tenant_role: Role | None
+    project_roles: Mapping[ProjectId, Role]
+
+
+class Sessions(Rows[Session], Protocol):
+    async def signed_in(self, access_hash: str) -> SignedIn | None:
+        """Return the session with this access token, alive or not, read in one go."""
+        ...
+
+
 class OneTimeTokens(Rows[OneTimeToken], Protocol):
     async def use(self, key: str, now: datetime) -> OneTimeToken | None:
         """Mark the token used and return it; None if absent, used before, or expired."""
@@ -66,7 +85,7 @@ class AccessUnit(Unit, Protocol):
     @property
     def project_members(self) -> Rows[ProjectMember]: ...
     @property
-    def sessions(self) -> Rows[Session]: ...
+    def sessions(self) -> Sessions: ...
     @property
     def ssh_keys(self) -> Rows[SshKey]: ...
     @property

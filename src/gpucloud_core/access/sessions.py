@@ -11,7 +11,7 @@ from datetime import datetime
 
 from gpucloud_core.access.acting import fact_by, person
 from gpucloud_core.access.model import Actor, Session, SessionKind, User
-from gpucloud_core.access.ports import AccessUnit, Secrets
+from gpucloud_core.access.ports import AccessUnit, Secrets, SignedIn
 from gpucloud_core.access.session_life import (
     Client,
     EndReason,
@@ -75,16 +75,14 @@ class ResolveActor:
             Unauthenticated: unknown, ended, idle for too long, or its user is disabled.
         """
         async with self.transactions.begin(Scope.platform()) as unit:
-            found = await unit.sessions.find(access_hash=token_hash(token))
-            session = found[0] if found else None
-            if session is None or session.kind is not kind:
+            found = await unit.sessions.signed_in(token_hash(token))
+            if found is None or found.session.kind is not kind:
                 raise Unauthenticated
             now = await unit.now()
-            user = await unit.users.get(session.user_id)
-            if not admits(session, now) or user is None or user.disabled_at is not None:
+            if not admits(found.session, now) or found.user.disabled_at is not None:
                 raise Unauthenticated
-            await _mark_seen(unit, session, now)
-            return await _actor(unit, session, user, client)
+            await _mark_seen(unit, found.session, now)
+        return _actor(found, client)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,12 +188,15 @@ async def _mark_seen(unit: AccessUnit, session: Session, now: datetime) -> None:
         await unit.sessions.put(moved_on)
 
 
-async def _actor(unit: AccessUnit, session: Session, user: User, client: Client) -> Actor:
-    actor = await _member(unit, session.tenant_id, user)
-    return replace(
-        actor,
-        platform_role=user.platform_role,
-        session_id=session.id,
+def _actor(found: SignedIn, client: Client) -> Actor:
+    return Actor(
+        user_id=found.user.id,
+        username=found.user.username,
+        tenant_id=found.session.tenant_id,
+        tenant_role=found.tenant_role,
+        project_roles=found.project_roles if found.tenant_role is not None else {},
+        platform_role=found.user.platform_role,
+        session_id=found.session.id,
         via=client.via,
         correlation_id=client.correlation_id,
         ip=client.ip,

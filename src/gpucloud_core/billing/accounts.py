@@ -14,7 +14,7 @@ from gpucloud_core.access.model import Tenant
 from gpucloud_core.billing import holds, meter
 from gpucloud_core.billing.balance import end_of_balance_plan
 from gpucloud_core.billing.books import Books
-from gpucloud_core.billing.model import BillingAccount, Hold, HoldState, Transfer, TransferKind
+from gpucloud_core.billing.model import BillingAccount, Hold, Transfer, TransferKind
 from gpucloud_core.billing.ports import BillingAccounts, BillingUnit
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, ProjectId, SkuId, TenantId
@@ -78,13 +78,8 @@ async def lock_account(unit: BillingUnit, tenant_id: TenantId) -> BillingAccount
 
 async def read_books(unit: BillingUnit, account: BillingAccount) -> Books:
     """Return the tenant's books as they are; to change them, lock the account first."""
-    tenant_id = account.tenant_id
-    return Books(
-        account=account,
-        balances=await unit.ledger.balances(tenant_id),
-        segments=await unit.usage_segments.find(tenant_id=tenant_id, ended_at=None),
-        holds=await unit.holds.find(tenant_id=tenant_id, state=HoldState.OPEN),
-    )
+    rows = await unit.ledger.open_rows(account.tenant_id)
+    return Books(account=account, balances=rows.balances, segments=rows.segments, holds=rows.holds)
 
 
 async def keep_books(unit: BillingUnit, before: Books, after: Books) -> None:

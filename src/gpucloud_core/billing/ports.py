@@ -17,6 +17,7 @@ from gpucloud_core.billing.model import (
 from gpucloud_core.kernel.errors import DomainError, ErrorKind
 from gpucloud_core.kernel.ids import TenantId
 from gpucloud_core.kernel.rows import ListQuery, Page, Rows
+from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.metering.ports import MeteringUnit
 
 
@@ -139,6 +140,15 @@ class PaymentProcessor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRows:
+    """All of a tenant's money that is not history, in the order of the rows' ids."""
+
+    balances: Mapping[AccountKind, int]  # absent accounts are zero
+    segments: tuple[UsageSegment, ...]  # not ended
+    holds: tuple[Hold, ...]  # open
+
+
 class Ledger(Protocol):
     """Append-only transfers, and balances kept with them in the same transaction."""
 
@@ -152,6 +162,10 @@ class Ledger(Protocol):
 
     async def balances(self, tenant_id: TenantId) -> Mapping[AccountKind, int]:
         """Return every account's balance; absent accounts are zero."""
+        ...
+
+    async def open_rows(self, tenant_id: TenantId) -> OpenRows:
+        """Return balances, running segments and open holds, read in one go."""
         ...
 
     async def transfers(self, query: ListQuery) -> Page[Transfer]:
