@@ -81,6 +81,11 @@ async def _mode(world: World) -> Call:
     return Call(f"{node}/mode", {"mode": "vm", **WHY})
 
 
+async def _place(world: World) -> Call:
+    place = {"kind": "leaf_spine", "fabric": "fra-1", "pod": "pod-2", "group": "leaf-7"}
+    return Call(f"{NODES}/{await world.only_node()}/place", {"place": place})
+
+
 async def _discover(world: World) -> Call:
     return Call(f"{NODES}/{await world.only_node()}/discover")
 
@@ -100,6 +105,7 @@ EXAMPLES: Final[Mapping[str, Example]] = {
     "disableSlots": _disable,
     "enableSlots": _enable,
     "changeNodeMode": _mode,
+    "placeNode": _place,
     "discoverNode": _discover,
     "probeNode": _probe,
     "deleteNode": _delete,

@@ -19,7 +19,7 @@ from gpucloud_core.billing.accounts import lock_account
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.kernel.unit import Scope, Transactions
-from gpucloud_core.placement.model import Spread
+from gpucloud_core.placement.model import Spread, Within
 from gpucloud_core.work.model import Task
 
 
@@ -90,6 +90,7 @@ def request_again(task: Task, failed: Sequence[Allocation]) -> LaunchRequest:
         count=len(failed),
         spread=Spread(str(task.data.get("spread", Spread.ANY))),
         together=bool(task.data.get("together")),
+        within=Within(str(task.data.get("within", Within.FABRIC))),
         image_id=first.image_id,
         ssh_key_ids=tuple(key.id for key in first.keys),
         name=stems.most_common(1)[0][0],

@@ -333,7 +333,11 @@ def _batch_task(task_id: TaskId, first: Allocation, asked: Asked) -> Task:
         kind=BATCH,
         subject="",
         status=TaskStatus.RUNNING,
-        data={"spread": request.spread, "together": request.together},
+        data={
+            "spread": request.spread,
+            "together": request.together,
+            "within": request.within,
+        },
         created_at=asked.now,
         started_at=asked.now,
     )

@@ -125,6 +125,7 @@ def placement_request(sku: Sku, request: LaunchRequest) -> PlacementRequest:
         count=request.count,
         spread=request.spread,
         together=request.together,
+        within=request.within,
         demand_mix=tuple(
             Demand(
                 gpu_count=size,

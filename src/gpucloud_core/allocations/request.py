@@ -7,7 +7,7 @@ from typing import Final
 
 from gpucloud_core.allocations.model import EndOfBalance, Network
 from gpucloud_core.kernel.errors import FieldError
-from gpucloud_core.placement.model import Spread
+from gpucloud_core.placement.model import Spread, Within
 
 MACHINES_MAX: Final = 16
 NAME_LENGTH_MAX: Final = 200
@@ -28,6 +28,7 @@ class LaunchRequest:
     count: int = 1
     spread: Spread = Spread.ANY
     together: bool = False
+    within: Within = Within.FABRIC  # how near to each other, if together
     image_id: str | None = None
     ssh_key_ids: tuple[str, ...] = ()
     name: str | None = None
@@ -53,6 +54,9 @@ def _sizes(request: LaunchRequest) -> list[FieldError]:
     if not 1 <= request.count <= MACHINES_MAX:
         detail = f"Choose between 1 and {MACHINES_MAX} machines per launch."
         found.append(FieldError("/count", "out_of_range", detail))
+    if request.within is not Within.FABRIC and not request.together:
+        detail = "Ask for machines together to say how near to each other they must be."
+        found.append(FieldError("/within", "not_together", detail))
     if len(request.ssh_key_ids) > KEYS_MAX:
         found.append(FieldError("/ssh_key_ids", "too_many", f"Choose at most {KEYS_MAX} keys."))
     lowest, highest = TTL_SECONDS

@@ -12,6 +12,7 @@ from typing import Final
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
+from gpucloud_core.fleet.place import place_errors
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.fleet.tasks import PROBE_NODE, queue_on_node
 from gpucloud_core.kernel.errors import AlreadyExists, FieldError, ValidationFailed
@@ -19,7 +20,7 @@ from gpucloud_core.kernel.ids import Ids, NodeId, TaskId
 from gpucloud_core.kernel.secret_box import SecretBox
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.nodes.credentials import credential_place
-from gpucloud_core.nodes.model import Node, NodeAccess, NodeMode, NodeStatus, Topology
+from gpucloud_core.nodes.model import FabricPlace, Node, NodeAccess, NodeMode, NodeStatus, Topology
 
 PORT_HIGHEST: Final = 65_535
 PRIVATE_KEY_MAX: Final = 16_384
@@ -45,6 +46,7 @@ class NodeAsked:
     Attributes:
         host_key: the key it must show, as ``ssh-keyscan`` prints it; pinned from now on.
         private_key: lets us in, in OpenSSH's own format; sealed, and never shown again.
+        place: where it hangs in a fabric between nodes, if that is known.
         slot_host, slot_port: where its slices will answer: slot i at ``slot_port`` + i.
     """
 
@@ -59,6 +61,7 @@ class NodeAsked:
     slot_host: str = ""
     slot_port: int = 22_000
     shared_kernel: bool = False
+    place: FabricPlace | None = None
     probe: bool = True
 
 
@@ -127,6 +130,7 @@ class AddNode:
             shared_kernel=asked.shared_kernel,
             slot_host=asked.slot_host.strip() or asked.host.strip(),
             slot_port=asked.slot_port,
+            place=asked.place,
             created_at=now,
         )
         in_service = {NodeStatus.RETIRED, NodeStatus.DELETED}
@@ -155,6 +159,7 @@ def field_errors(asked: NodeAsked) -> list[FieldError]:
         *_names(asked),
         *_addresses(asked),
         *_keys(asked),
+        *place_errors(asked.place),
     ]
 
 

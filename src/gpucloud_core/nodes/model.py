@@ -112,6 +112,26 @@ class Topology:
     nvmes: tuple[Nvme, ...] = ()
 
 
+class FabricKind(StrEnum):
+    """How a fabric between nodes is built; ``interconnect`` has the distances of each."""
+
+    RAIL_OPTIMISED = "rail_optimised"
+    LEAF_SPINE = "leaf_spine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FabricPlace:
+    """Where a node hangs in a fabric between nodes. Names are the operator's own.
+
+    ``group`` is its leaf switch, or its rail group; groups of one pod share their spines.
+    """
+
+    kind: FabricKind
+    fabric: str
+    pod: str
+    group: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeAccess:
     """How to reach a node. The credential is looked up by reference, never kept here."""
@@ -166,6 +186,7 @@ class Node:
     shared_kernel: bool = False  # several tenants on one container node at a time
     slot_host: str = ""  # where its slices answer over SSH: slot i at ``slot_port`` + i
     slot_port: int = 0
+    place: FabricPlace | None = None  # None: not known, so that it is far from every other
     reachable: bool | None = None  # last probe; None before the first
     probed_at: datetime | None = None  # last read in full; what was active then was seen to run
     probe_error: str = ""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gpucloud_core.catalog.pools import pool_name
+from gpucloud_core.nodes.interconnect import path_of
 from gpucloud_core.nodes.model import Node, NodeMode, NodeStatus, Slot, SlotState
 from gpucloud_core.nodes.slots import parse_cpus
 from gpucloud_core.placement.model import Claim, NodeCapacity
@@ -55,6 +56,7 @@ def capacity_of(
         sellable=not reason,
         unsellable_reason=reason,
         shared=node.shared_kernel or node.mode is not NodeMode.CONTAINER,
+        fabric=path_of(node.place),
         version=version,
     )
 

@@ -3,7 +3,8 @@
 One slice is decided in four steps: keep what fits (region, model and runtime are the pool; size,
 fabric, CPU and memory are the kind), prefer the best quality of links, then the least expected
 loss of future capacity, then the lowest node id. Several slices are a sequence of such decisions,
-each on the image that the earlier ones left; nothing is changed for good.
+each on the image that the earlier ones left, or, where they are to be together, one decision of
+its own (see ``gangs``); nothing is changed for good.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 from gpucloud_core.kernel.ids import NodeId
+from gpucloud_core.placement import gangs
 from gpucloud_core.placement.fleet_image import FleetImage
 from gpucloud_core.placement.future import Supply
 from gpucloud_core.placement.model import Place, Placement, PlacementRequest, Refusal, Spread
-from gpucloud_core.placement.orders import Ask, Bucket, Ranked
-from gpucloud_core.placement.refuse import refuse
+from gpucloud_core.placement.orders import Ask, Bucket, Pool, Ranked
+from gpucloud_core.placement.refuse import refuse, too_far_apart
 
 HOW_MANY_MAX: Final = 64
 
@@ -34,13 +36,15 @@ def choose(
     """Return a place for each slice asked for, or every reason why not all of them fit.
 
     ``held`` are places that this batch has already, and that the image shows as taken; slices
-    on different nodes keep away from them, slices together come near them.
+    on different nodes keep away from them, slices together stay in reach of them.
     """
     if request.count == 1 and not held:
         chosen = _one(request, image)
         if chosen is None:
             return refuse(request, image, how_many=how_many)
         return _placement((chosen,))
+    if request.together:
+        return _gang(request, image, held)
     found: list[Chosen] = []
     near = [place.node_id for place in held]
     is_distinct = request.spread is Spread.DISTINCT_NODES
@@ -49,8 +53,7 @@ def choose(
             for node_id in near:
                 image.remove(node_id)
         for _ in range(request.count):
-            chosen = _near(request, image, near) if request.together else None
-            chosen = chosen or _one(request, image)
+            chosen = _one(request, image)
             if chosen is None:
                 left_out = len(set(near)) if is_distinct else 0
                 return refuse(
@@ -63,6 +66,70 @@ def choose(
             else:
                 image.take(chosen.place, request)
     return _placement(found)
+
+
+def _gang(
+    request: PlacementRequest, image: FleetImage, held: Sequence[Place]
+) -> Placement | Refusal:
+    """Return places for all members as near to each other as there is room, or why not."""
+    pool = image.pools.get(request.pool)
+    rooms = {} if pool is None else _rooms(request, image, pool, held)
+    paths = [row.fabric for place in held if (row := image.get(place.node_id)) is not None]
+    while (
+        gang := gangs.nearest(rooms.values(), request.count, held=paths, within=request.within)
+    ) is not None:
+        found = _stand(request, image, gang)
+        if isinstance(found, list):
+            kept = gangs.figures(gang, request.count + len(held))
+            return _placement([Chosen(one.place, {**one.scores, **kept}) for one in found])
+        node_id, fits = found  # its GPUs make fewer sets than there are
+        rooms[node_id] = rooms[node_id]._replace(capacity=fits)
+    apart = choose(replace(request, together=False), image, held=held)
+    if isinstance(apart, Refusal):
+        return apart
+    most, level = gangs.most_together(rooms.values(), within=request.within)
+    return too_far_apart(request, most, level)
+
+
+def _rooms(
+    request: PlacementRequest, image: FleetImage, pool: Pool, held: Sequence[Place]
+) -> dict[NodeId, gangs.Room]:
+    """Return every node that could take a member, with how many it could at most."""
+    is_distinct = request.spread is Spread.DISTINCT_NODES
+    left_out = {place.node_id for place in held} if is_distinct else set()
+    order, found = pool.order(Ask.of(request)), {}
+    for ranked in order.ranked:
+        for node_id in ranked.entry.bucket.nodes:
+            row = image.row(node_id)
+            if node_id in left_out or not image.has_share(node_id, order.ask):
+                continue
+            most = 1
+            if row.shared and not is_distinct and not request.whole_node:
+                most = min(
+                    (row.free_mask & row.approved_mask).bit_count() // request.gpu_count,
+                    row.free_vcpus // request.vcpus if request.vcpus else request.count,
+                    row.free_memory_mib // request.memory_mib
+                    if request.memory_mib
+                    else request.count,
+                )
+            found[node_id] = gangs.Room(node_id, row.fabric, most, ranked.goodness)
+    return found
+
+
+def _stand(
+    request: PlacementRequest, image: FleetImage, gang: gangs.Gang
+) -> list[Chosen] | tuple[NodeId, int]:
+    """Return the members' sets, or a node that has fewer than it was to give, and how many."""
+    found: list[Chosen] = []
+    with image.scratch():
+        for node_id, count in gang.counts:
+            for number in range(count):
+                chosen = _near(request, image, [node_id])
+                if chosen is None:
+                    return node_id, number
+                found.append(chosen)
+                image.take(chosen.place, request)
+    return found
 
 
 def how_many(request: PlacementRequest, image: FleetImage, cap: int = HOW_MANY_MAX) -> int:

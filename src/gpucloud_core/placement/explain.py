@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gpucloud_core.nodes.model import LinkClass
+from gpucloud_core.placement import gangs
 from gpucloud_core.placement.model import Refusal
 from gpucloud_core.placement.sets import NVLINK_POINTS, PAIR_POINTS
 
@@ -28,6 +29,8 @@ def explain_placement(explanation: Mapping[str, int], *, gpu_count: int) -> tupl
     if gpu_count > 1 and (worst := explanation.get("worst_link")):
         domains = explanation.get("numa_domains", 0)
         said.append(f"Its GPUs reach each other {_link(worst)}{_domains(domains)}.")
+    if gang := gangs.words(explanation):
+        said.append(gang)
     if room := _room(explanation):
         said.append(room)
     said.append("Among equals, the node with the lowest id was taken.")

@@ -15,6 +15,14 @@ class Spread(StrEnum):
     DISTINCT_NODES = "distinct_nodes"
 
 
+class Within(StrEnum):
+    """How near the slices of a launch that is together must be."""
+
+    GROUP = "group"  # under one leaf, or in one rail group
+    POD = "pod"
+    FABRIC = "fabric"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeCapacity:
     """What placement needs to know of a node; kept in its own row, changed with every claim.
@@ -37,6 +45,7 @@ class NodeCapacity:
     sellable: bool
     unsellable_reason: str = ""
     shared: bool = True
+    fabric: str = ""  # its place in a fabric between nodes; see ``interconnect.path_of``
     version: int = 0
 
 
@@ -66,6 +75,7 @@ class PlacementRequest:
     count: int = 1
     spread: Spread = Spread.ANY
     together: bool = False
+    within: Within = Within.FABRIC  # how near its slices must be, if they are together
     systems: frozenset[str] = frozenset()  # topology classes that will do; any, if empty
     demand_mix: DemandMix = ()
 
@@ -87,6 +97,7 @@ class RefusalCode(StrEnum):
     NODES_UNAVAILABLE = "nodes_unavailable"  # the free ones are drained, offline or unhealthy
     SHARE = "share"  # GPUs are free, their CPU or memory share is not
     SPREAD = "spread"  # enough is free, but not on so many different nodes
+    APART = "apart"  # enough is free, but not near each other
     COUNT_NOT_ALLOWED = "count_not_allowed"  # this SKU is not sold in this size
 
 

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gpucloud_core.nodes.interconnect import Level
 from gpucloud_core.placement.fleet_image import FleetImage
 from gpucloud_core.placement.model import (
     PlacementRequest,
     Reason,
     Refusal,
     RefusalCode,
+    Spread,
 )
 from gpucloud_core.placement.orders import Ask, Bucket, Pool
 
@@ -65,6 +67,20 @@ def refuse(
     return Refusal(
         reasons=reasons, fits_now=fits_now, nearest=_nearest(request, image, how_many, fits_now)
     )
+
+
+def too_far_apart(request: PlacementRequest, most: int, level: Level) -> Refusal:
+    """Return the refusal of a gang for which there is room, but not near enough to each other."""
+    things = "node is" if request.spread is Spread.DISTINCT_NODES else "machine fits"
+    if most != 1:
+        things = "nodes are" if request.spread is Spread.DISTINCT_NODES else "machines fit"
+    free = " free" if request.spread is Spread.DISTINCT_NODES else ""
+    where = level.within if level.name == request.within else f"within one {request.within}"
+    detail = f"Only {most} {things}{free} {where}, and {request.count} were to be together."
+    facts = {"together": most, "wanted": request.count}
+    nearest = f"{most} of {request.count} fit together now." if most else ""
+    reason = _reason(RefusalCode.APART, detail, **facts)
+    return Refusal(reasons=(reason,), fits_now=most, nearest=nearest)
 
 
 def _room(bucket: Bucket, request: PlacementRequest, image: FleetImage) -> _Room:

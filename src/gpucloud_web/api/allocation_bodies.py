@@ -14,7 +14,7 @@ from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.kernel.unit import Json
 from gpucloud_core.nodes.model import Gpu
-from gpucloud_core.placement.model import Spread
+from gpucloud_core.placement.model import Spread, Within
 from gpucloud_web.api.timers import TimerBody
 
 SSH_PORT: Final = 22
@@ -35,13 +35,18 @@ class NetworkBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class LaunchBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to launch. ``count`` machines of ``gpu_count`` GPUs each."""
+    """What to launch. ``count`` machines of ``gpu_count`` GPUs each.
+
+    ``together`` has them share one fate and one fabric, as near to each other as there is room;
+    ``within`` refuses what would be farther apart than a group (one leaf, one rail group) or a pod.
+    """
 
     sku: str
     gpu_count: int
     count: int = 1
     spread: Spread = Spread.ANY
     together: bool = False
+    within: Within = Within.FABRIC
     image_id: str | None = None
     ssh_key_ids: list[str] = []
     name: str | None = None
@@ -58,6 +63,7 @@ class LaunchBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             count=self.count,
             spread=self.spread,
             together=self.together,
+            within=self.within,
             image_id=self.image_id,
             ssh_key_ids=tuple(self.ssh_key_ids),
             name=self.name,

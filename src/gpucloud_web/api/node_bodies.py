@@ -7,7 +7,7 @@ import msgspec
 from gpucloud_core.fleet.held import Holding
 from gpucloud_core.fleet.queries import NodeLine, NodeView
 from gpucloud_core.nodes.differences import Difference
-from gpucloud_core.nodes.model import Fault, Node, Slot, SlotState
+from gpucloud_core.nodes.model import FabricKind, FabricPlace, Fault, Node, Slot, SlotState
 from gpucloud_core.nodes.review import NodeReview
 from gpucloud_core.nodes.slots import Condition
 from gpucloud_core.work.model import Task
@@ -206,11 +206,30 @@ class AccessBody(msgspec.Struct):
         return cls(access.host, access.port, access.username, access.host_key)
 
 
+class PlaceBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A place in a fabric: its class and names. ``group`` is a leaf switch, or a rail group."""
+
+    kind: FabricKind
+    fabric: str
+    pod: str
+    group: str
+
+    @classmethod
+    def of(cls, place: FabricPlace | None) -> "PlaceBody | None":
+        if place is None:
+            return None
+        return cls(kind=place.kind, fabric=place.fabric, pod=place.pod, group=place.group)
+
+    def place(self) -> FabricPlace:
+        return FabricPlace(kind=self.kind, fabric=self.fabric, pod=self.pod, group=self.group)
+
+
 class NodeBody(NodeLineBody, kw_only=True):
     """A node in full."""
 
     access: AccessBody
     shared_kernel: bool
+    place: PlaceBody | None
     driver_version: str
     cpu_count: int
     memory_mib: int
@@ -235,6 +254,7 @@ class NodeBody(NodeLineBody, kw_only=True):
             **{name: getattr(line, name) for name in NodeLineBody.__struct_fields__},
             access=AccessBody.of(node),
             shared_kernel=node.shared_kernel,
+            place=PlaceBody.of(node.place),
             driver_version=node.topology.driver_version,
             cpu_count=node.topology.cpu_count,
             memory_mib=node.topology.memory_mib,

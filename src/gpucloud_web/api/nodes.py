@@ -12,6 +12,7 @@ from gpucloud_core.access.model import Actor
 from gpucloud_core.fleet.add import AddNode, NodeAsked
 from gpucloud_core.fleet.look import ChangeMode, LookAtNode
 from gpucloud_core.fleet.operate import OperateNode
+from gpucloud_core.fleet.place import PlaceNode
 from gpucloud_core.fleet.queries import ListNodes, ReadNode
 from gpucloud_core.fleet.slots import WithholdSlots, new_endpoints, slots_named
 from gpucloud_core.fleet.tasks import DISCOVER_NODE, PROBE_NODE
@@ -21,11 +22,17 @@ from gpucloud_core.nodes.model import NodeMode, NodeStatus
 from gpucloud_core.placement.onboard import ApproveSlots
 from gpucloud_core.placement.rediscover import AcceptFindings
 from gpucloud_web.api.lists import Cursor, Limit, Listing, Sort, list_query, listing
-from gpucloud_web.api.node_bodies import NodeBody, NodeLineBody
+from gpucloud_web.api.node_bodies import NodeBody, NodeLineBody, PlaceBody
 
 Search = Annotated[str, QueryParameter(description="Text in the id, the name or the region.")]
 Statuses = Annotated[list[NodeStatus] | None, QueryParameter(description="Only these.")]
 Why = Annotated[str, QueryParameter(description="Why; it stands in the audit log.")]
+
+
+class WhereBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Where a node hangs in a fabric between nodes; null where that is not known."""
+
+    place: PlaceBody | None = None
 
 
 class AddNodeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -46,10 +53,12 @@ class AddNodeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     slot_host: str = ""
     slot_port: int = 22_000
     shared_kernel: bool = False
+    place: PlaceBody | None = None
     probe: bool = True
 
     def asked(self) -> NodeAsked:
-        return NodeAsked(**msgspec.structs.asdict(self))
+        place = self.place.place() if self.place else None
+        return NodeAsked(**{**msgspec.structs.asdict(self), "place": place})
 
 
 class NodeAddedBody(msgspec.Struct):
@@ -228,6 +237,21 @@ class AdminNodes(Controller):
             reason=data.reason,
         )
         return LookBody(task_id)
+
+    @post("/{node_id:str}/place", operation_id="placeNode", status_code=200)
+    async def place(
+        self,
+        node_id: FromPath[str],
+        data: JSONBody[WhereBody],
+        actor: NamedDependency[Actor],
+        place_node: FromDishka[PlaceNode],
+        read_node: FromDishka[ReadNode],
+    ) -> NodeBody:
+        """Say where the node hangs in a fabric, so that launches together are put near it."""
+        found = node_id_of(node_id)
+        place = data.place.place() if data.place else None
+        await place_node(actor=actor, node_id=found, place=place)
+        return NodeBody.of_view(await read_node(actor=actor, node_id=found))
 
     @delete("/{node_id:str}", operation_id="deleteNode")
     async def delete(

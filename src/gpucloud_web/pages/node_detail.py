@@ -1,6 +1,6 @@
 """View rows of one node: its three layers, its picture, its slots, what was found, its tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
@@ -17,6 +17,7 @@ from gpucloud_web import formats
 from gpucloud_web.components import Choice, Fact, FieldFault, MenuEntry, SavedView
 from gpucloud_web.node_picture import OUT_OF_SALE, Holder, TopologyPicture, mask_of
 from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.node_forms import PLACE_FIELDS, kinds, place_words
 from gpucloud_web.pages.node_list import slots_words
 from gpucloud_web.pages.node_words import LOOKS, MODES, VERBS, observed
 
@@ -114,6 +115,8 @@ class NodePage:
     access: tuple[Fact, ...]
     host_key: str
     modes: tuple[Choice, ...]
+    kinds: tuple[Choice, ...]
+    place: Mapping[str, str]
     verbs: tuple[MenuEntry, ...]
     first_verb: MenuEntry | None
     may_manage: bool
@@ -198,6 +201,8 @@ class NodePage:
                 Choice(value=mode, text=MODES[mode], selected=mode is node.mode)
                 for mode in NodeMode
             ),
+            kinds=kinds(node.place.kind if node.place else ""),
+            place={name: getattr(node.place, name, "") for name in PLACE_FIELDS},
             verbs=tuple(entry for event, entry in verbs if event not in FIRST_VERBS),
             first_verb=next((entry for event, entry in verbs if event in FIRST_VERBS), None),
             may_manage=may_manage,
@@ -238,6 +243,7 @@ def _facts(view: NodeView) -> tuple[Fact, ...]:
         Fact(label="Slots", value=slots_words(line)),
         Fact(label="Earning now", value=formats.hourly(earning, currency)),
         Fact(label="Still fits", value=fits_words(view.fits)),
+        Fact(label="In the fabric", value=place_words(view.node.place)),
     )
 
 

@@ -6,12 +6,50 @@ from dataclasses import dataclass
 from gpucloud_core.fleet.add import NodeAsked
 from gpucloud_core.fleet.queries import NodeView
 from gpucloud_core.kernel.errors import FieldError, ValidationFailed
-from gpucloud_core.nodes.model import NodeMode
+from gpucloud_core.nodes.model import FabricKind, FabricPlace, NodeMode
 from gpucloud_web.components import Choice, Consequence, FieldFault
 from gpucloud_web.pages.node_words import MODES, Verb
 from gpucloud_web.pages.visit import one
 
-FIELDS = ("name", "region", "host", "port", "username", "host_key", "slot_host", "slot_port")
+PLACE_FIELDS = ("fabric", "pod", "group")
+FIELDS = (
+    *("name", "region", "host", "port", "username", "host_key", "slot_host", "slot_port"),
+    *PLACE_FIELDS,
+)
+_KINDS = {
+    FabricKind.RAIL_OPTIMISED: "rail-optimised",
+    FabricKind.LEAF_SPINE: "leaf and spine",
+}
+
+
+def kinds(chosen: str) -> tuple[Choice, ...]:
+    """Return the classes of fabric to choose from, and that none is known."""
+    return (
+        Choice(value="", text="not known", selected=not chosen),
+        *(Choice(value=kind, text=_KINDS[kind], selected=kind == chosen) for kind in FabricKind),
+    )
+
+
+def place_of(form: Mapping[str, list[str]]) -> FabricPlace | None:
+    """Return the place in a fabric that a form describes.
+
+    Raises:
+        ValidationFailed: there is no such class of fabric.
+    """
+    kind = one(form, "fabric_kind")
+    if not kind:
+        return None
+    if kind not in set(FabricKind):
+        detail = "Choose one of the classes of fabric."
+        raise ValidationFailed(detail, fields=[FieldError("/fabric_kind", "unknown", detail)])
+    fabric, pod, group = (one(form, name).strip() for name in PLACE_FIELDS)
+    return FabricPlace(kind=FabricKind(kind), fabric=fabric, pod=pod, group=group)
+
+
+def place_words(place: FabricPlace | None) -> str:
+    if place is None:
+        return "not known"
+    return f"{place.group}, {place.pod}, {place.fabric}"
 
 
 def asked_of(form: Mapping[str, list[str]]) -> NodeAsked:
@@ -42,6 +80,7 @@ def asked_of(form: Mapping[str, list[str]]) -> NodeAsked:
         slot_host=one(form, "slot_host"),
         slot_port=int(one(form, "slot_port")),
         shared_kernel=bool(one(form, "shared_kernel")),
+        place=place_of(form),
         probe=bool(one(form, "probe")),
     )
 
@@ -52,6 +91,7 @@ class AddNodePage:
 
     values: Mapping[str, str]
     modes: tuple[Choice, ...]
+    kinds: tuple[Choice, ...]
     shared_kernel: bool
     probe: bool
     key: str
@@ -74,6 +114,7 @@ class AddNodePage:
             modes=tuple(
                 Choice(value=mode, text=MODES[mode], selected=mode == chosen) for mode in NodeMode
             ),
+            kinds=kinds(one(form, "fabric_kind") if form else ""),
             shared_kernel=bool(form and one(form, "shared_kernel")),
             probe=not form or bool(one(form, "probe")),
             key=key,

@@ -14,6 +14,7 @@ from gpucloud_core.fleet.add import AddNode
 from gpucloud_core.fleet.held import in_use
 from gpucloud_core.fleet.look import ChangeMode, LookAtNode
 from gpucloud_core.fleet.operate import OperateNode
+from gpucloud_core.fleet.place import PlaceNode
 from gpucloud_core.fleet.queries import CountNodes, ListNodes, NodeView, ReadNode
 from gpucloud_core.fleet.slots import WithholdSlots, new_endpoints, slots_named
 from gpucloud_core.fleet.tasks import DISCOVER_NODE, PROBE_NODE
@@ -26,7 +27,7 @@ from gpucloud_core.placement.rediscover import AcceptFindings
 from gpucloud_web.components import FieldFault
 from gpucloud_web.pages.insiders import INSIDERS, provide_insider
 from gpucloud_web.pages.node_detail import TABS, NodePage
-from gpucloud_web.pages.node_forms import AddNodePage, AskPage, asked_of
+from gpucloud_web.pages.node_forms import AddNodePage, AskPage, asked_of, place_of
 from gpucloud_web.pages.node_list import NODES, NodesPage, where_of
 from gpucloud_web.pages.node_words import BY_PATH, VERBS
 from gpucloud_web.pages.rendered import see_other
@@ -166,6 +167,28 @@ class NodePages(Controller):
             view = await read_node(actor=visit.actor, node_id=_id(node_id))
             return _refused(visit, view, "settings", error)
         return see_other(f"/tasks/{task_id}")
+
+    @post("/{node_id:str}/place", status_code=303)
+    async def place(
+        self,
+        node_id: FromPath[str],
+        visit: NamedDependency[Visit],
+        place_node: FromDishka[PlaceNode],
+        read_node: FromDishka[ReadNode],
+    ) -> Response[str] | Redirect:
+        """Say where it hangs in the fabric between nodes."""
+        form = await form_of(visit.request)
+
+        async def place() -> str:
+            await place_node(actor=visit.actor, node_id=_id(node_id), place=place_of(form))
+            return f"{self.path}/{_id(node_id)}?tab=settings"
+
+        try:
+            address = await visit.once(one(form, "idempotency_key"), place)
+        except DomainError as error:
+            view = await read_node(actor=visit.actor, node_id=_id(node_id))
+            return _refused(visit, view, "settings", error)
+        return see_other(address)
 
 
 def _refused(visit: Visit, view: NodeView, tab: str, error: DomainError) -> Response[str]:

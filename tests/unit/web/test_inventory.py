@@ -69,7 +69,7 @@ class TestInventory:
             *(f"/infra/allocations/{{}}/{act}" for act in ("receipt", *ACTS)),
             *(
                 f"/admin/nodes/{{}}/{act}"
-                for act in ("slots", "accept", "mode", *SAGAS, *NODE_ACTS)
+                for act in ("slots", "accept", "mode", "place", *SAGAS, *NODE_ACTS)
             ),
             *(f"{path}/{{}}/keys" for path in LISTS),
             *(f"{path}/{part}" for path in LISTS for part in ("rows", "csv")),

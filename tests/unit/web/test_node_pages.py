@@ -117,6 +117,20 @@ class TestOneNode:
         assert "Its GPUs reach each other over" in page
         assert "6 × 1 GPU, or 3 × 2 GPUs, or 1 × 4 GPUs" in page
 
+    async def test_is_put_in_its_place_in_the_fabric(
+        self, olga: Operator, visitor: PageVisitor
+    ) -> None:
+        node = f"{NODES}/{await olga.only_node()}"
+        settings = await visitor.get(f"{node}?tab=settings")
+        place = {"fabric_kind": "rail_optimised", "fabric": "fra-1", "pod": "p-1", "group": "su-4"}
+
+        placed = await visitor.follow(await visitor.submit(settings, f"{node}/place", place))
+        wrong = await visitor.submit(placed, f"{node}/place", {**place, "group": "no group"})
+
+        assert "su-4, p-1, fra-1" in placed.text
+        assert wrong.status_code == 422
+        assert "such as leaf-7" in wrong.text
+
     async def test_is_not_deleted_while_it_is_held_and_says_by_whom(
         self, olga: Operator, visitor: PageVisitor
     ) -> None:

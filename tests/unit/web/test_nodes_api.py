@@ -7,6 +7,7 @@ import pytest
 from litestar.testing import AsyncTestClient
 
 from api_world import ORIGIN, memory_app
+from gpucloud_adapters.stored.kinds import NODE_CAPACITY
 from gpucloud_core.access.model import PlatformRole
 from gpucloud_core.nodes.systems import hgx_h200
 from operator_world import HOST_KEY, NEW_HOST, PRIVATE_KEY, Operator
@@ -120,6 +121,23 @@ class TestANode:
 
         assert first.json() == second.json()
         assert len((await client.get(NODES)).json()["items"]) == 2
+
+    async def test_is_put_in_its_place_in_the_fabric(
+        self, olga: Operator, client: AsyncTestClient[Any]
+    ) -> None:
+        place = {"kind": "leaf_spine", "fabric": "fra-1", "pod": "pod-2", "group": "leaf-7"}
+        answer = await client.post(NODES, json={**NEW, "place": place})
+        new, old = answer.json()["id"], await olga.only_node()
+        await olga.cloud.work()
+
+        moved = await client.post(f"{NODES}/{old}/place", json={"place": {**place, "pod": "p-1"}})
+        wrong = await client.post(f"{NODES}/{old}/place", json={"place": {**place, "pod": "A/B"}})
+
+        assert (await client.get(f"{NODES}/{new}")).json()["place"] == place
+        assert moved.json()["place"] == {**place, "pod": "p-1"}
+        assert [error["field"] for error in wrong.json()["errors"]] == ["/place/pod"]
+        capacity = olga.cloud.transactions.database.table(NODE_CAPACITY).rows[old]
+        assert capacity.fabric == "leaf_spine/fra-1/p-1/leaf-7"
 
     async def test_is_not_changed_by_a_wrong_field(self, client: AsyncTestClient[Any]) -> None:
         answer = await client.post(NODES, json={**NEW, "private_key": "none"})
