@@ -11,7 +11,7 @@ from gpucloud_core.nodes.systems import hgx_h200
 from gpucloud_core.placement.fleet_view import FleetView
 from world.market import Market
 
-MOST = 18  # of a launch of one machine
+MOST = 19  # of a launch of one machine
 MOST_MORE = 9  # for each machine more
 
 
