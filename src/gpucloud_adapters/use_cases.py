@@ -43,6 +43,7 @@ from gpucloud_core.fleet import (
     add,
     distrust,
     look,
+    look_again,
     operate,
     overview,
     place,
@@ -241,6 +242,12 @@ class Inside(Provider):
             ids=ids,
             public_origin=settings.public_url,
         )
+
+    @provide
+    def look_again(
+        self, transactions: Transactions[FleetUnit], driver: NodeDriver
+    ) -> look_again.LookAgain:
+        return look_again.LookAgain(transactions=transactions, driver=driver)
 
     @provide
     def run_task(

@@ -21,6 +21,7 @@ from gpucloud_core.audit.seal import AnchorAudit, SealAudit
 from gpucloud_core.billing.due import MeetDeadline, SettleDue
 from gpucloud_core.billing.webhooks import DueWebhooks, HandleWebhook
 from gpucloud_core.fleet.distrust import DistrustNode
+from gpucloud_core.fleet.look_again import LookAgain
 from gpucloud_core.kernel.ids import TaskId, TenantId
 from gpucloud_core.kernel.outbox import Bell, RelayUnit
 from gpucloud_core.kernel.unit import Event, Transactions
@@ -103,6 +104,7 @@ async def jobs_of(
     anchor_audit = await container.get(AnchorAudit)
     sweep_attention = await container.get(SweepAttention)
 
+    look_again = await container.get(LookAgain)
     serve_waitlist = await container.get(ServeWaitlist)
 
     async def attention() -> int:
@@ -118,6 +120,7 @@ async def jobs_of(
         Job("waitlist", timedelta(seconds=2), serve_waitlist),
         Job("settle", timedelta(seconds=10), settle),
         Job("reconcile", timedelta(seconds=60), reconcile),
+        Job("look_again", timedelta(minutes=5), look_again),
         Job("seal_audit", timedelta(seconds=1), seal_audit),
         Job("anchor_audit", timedelta(minutes=1), anchor_audit),
         Job("attention", timedelta(seconds=30), attention),

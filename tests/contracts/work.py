@@ -1,7 +1,7 @@
 """What due rows promise: whatever has come due is found, oldest first, and only that."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -11,6 +11,7 @@ from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, TaskId
 from gpucloud_core.kernel.unit import Transactions
+from gpucloud_core.nodes.model import NodeStatus
 from gpucloud_core.work.model import Step, StepStatus, Task, TaskEvent, TaskStatus
 from row_builders import (
     NOW,
@@ -303,3 +304,26 @@ class DueContract(StoreContract):
             assert await unit.stored_responses.get(row.id) == row
         async with transactions.begin(home.scope) as unit:
             assert not await unit.stored_responses.begin(row)
+
+    async def test_finds_nodes_whose_next_look_is_due(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        old = NOW - timedelta(days=400)  # before whatever else is in the store
+        due = [
+            a_node(created_at=old),
+            a_node(created_at=NOW, look_due_at=old + timedelta(days=2)),
+            a_node(created_at=NOW, look_due_at=old + timedelta(days=3), status=NodeStatus.DRAINING),
+        ]
+        not_due = [
+            a_node(created_at=old + timedelta(days=30)),
+            a_node(created_at=old, look_due_at=old + timedelta(days=30)),
+            a_node(created_at=old, status=NodeStatus.QUARANTINED),
+        ]
+        async with transactions.begin(PLATFORM) as unit:
+            for node in (*due, *not_due):
+                await unit.nodes.add(node)
+            found = await unit.nodes.due(old + timedelta(days=5), limit=50)
+            first = await unit.nodes.due(old + timedelta(days=5), limit=1)
+
+        assert [node.id for node in found] == [node.id for node in due]
+        assert [node.id for node in first] == [due[0].id]

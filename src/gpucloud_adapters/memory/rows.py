@@ -42,6 +42,7 @@ from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.metering.charge import cost_of
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node
+from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.waitlist.model import WaitEntry
 from gpucloud_core.work.model import Task, TaskEvent
@@ -237,6 +238,10 @@ class MemoryStoredResponses(MemoryRows[StoredResponse]):
         return True  # units are serial: no twin is in flight
 
 
+def _look_due(row: Node) -> datetime | None:
+    return row.look_due_at or row.created_at + LOOK_EVERY
+
+
 class MemoryAllocations(MemoryRows[Allocation]):
     def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
         super().__init__(database, scope, ALLOCATIONS)
@@ -296,6 +301,10 @@ class MemoryUsageSegments(MemoryRows[UsageSegment]):
 class MemoryNodes(MemoryRows[Node]):
     def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
         super().__init__(database, scope, NODES)
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[Node]:
+        found = self.having(lambda row: row.status in LOOKED_AT and _has_come(_look_due(row), now))
+        return _oldest(found, _look_due, limit)
 
     async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
         return {row.id: row.name for row in await self.find_any("id", list(node_ids))}

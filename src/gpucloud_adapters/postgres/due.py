@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Text,
+    and_,
     any_,
     bindparam,
     func,
@@ -35,6 +36,7 @@ from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, NodeId, TenantId
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node
+from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT
 from gpucloud_core.waitlist.model import WaitEntry
 
 ONE_TIME_TOKENS: Final = Statements(kinds.ONE_TIME_TOKENS)
@@ -42,6 +44,7 @@ STORED_RESPONSES: Final = Statements(kinds.STORED_RESPONSES)
 ALLOCATIONS: Final = Statements(kinds.ALLOCATIONS)
 WAITLIST: Final = Statements(kinds.WAITLIST)
 USAGE_SEGMENTS: Final = Statements(kinds.USAGE_SEGMENTS)
+NODES: Final = Statements(kinds.NODES)
 BILLING_ACCOUNTS: Final = Statements(kinds.BILLING_ACCOUNTS)
 WEBHOOK_EVENTS: Final = Statements(kinds.WEBHOOK_EVENTS)
 
@@ -119,6 +122,24 @@ class PostgresAllocations(PostgresRows[Allocation]):
         return [AllocationId(row[0]) for row in found]
 
 
+_node = NODES.columns
+_LOOKS_DUE: Final = (
+    NODES.select.where(
+        _node.status == any_(literal([s.value for s in sorted(LOOKED_AT)], ARRAY(Text))),
+        or_(
+            _node.look_due_at <= _NOW,
+            and_(
+                _node.look_due_at.is_(None),
+                _node.created_at <= bindparam("known_before", type_=DateTime(timezone=True)),
+            ),
+        ),
+    )
+    .order_by(func.coalesce(_node.look_due_at, _node.created_at))
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True)
+)
+
+
 _waiting = WAITLIST.columns
 _POOLS_DUE: Final = (
     select(_waiting.pool)
@@ -190,6 +211,10 @@ _NODE_NAMES: Final = text("SELECT id, name FROM nodes WHERE id = ANY(CAST(:ids A
 
 
 class PostgresNodes(PostgresRows[Node]):
+    async def due(self, now: datetime, *, limit: int) -> Sequence[Node]:
+        values = {"now": now, "known_before": now - LOOK_EVERY, "row_limit": limit}
+        return await self.read(_LOOKS_DUE, values)
+
     async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
         found = await self.session.rows(_NODE_NAMES, {"ids": list(node_ids)}) if node_ids else []
         return {NodeId(row[0]): row[1] for row in found}

@@ -60,7 +60,6 @@ _SKUS: Final = Statements(kinds.SKUS)
 _PRICES: Final = Statements(kinds.PRICES)
 _OS_IMAGES: Final = Statements(kinds.OS_IMAGES)
 _PROMISES: Final = Statements(kinds.PROMISES)
-_NODES: Final = Statements(kinds.NODES)
 _SLOTS: Final = Statements(kinds.SLOTS)
 _HOLDS: Final = Statements(kinds.HOLDS)
 _PAYMENTS: Final = Statements(kinds.PAYMENTS)
@@ -233,7 +232,7 @@ class PostgresUnit:
 
     @property
     def nodes(self) -> due.PostgresNodes:
-        return due.PostgresNodes(self._session, _NODES)
+        return due.PostgresNodes(self._session, due.NODES)
 
     @property
     def slots(self) -> PostgresRows[Slot]:

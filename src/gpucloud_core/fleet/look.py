@@ -20,7 +20,7 @@ from gpucloud_core.kernel.unit import AuditFact, Event, Json, Scope, Transaction
 from gpucloud_core.nodes.lifecycle import NodeEvent
 from gpucloud_core.nodes.model import Node, NodeMode, NodeStatus
 from gpucloud_core.nodes.ports import NodeDriver
-from gpucloud_core.nodes.review import review
+from gpucloud_core.nodes.review import NodeReview, review
 from gpucloud_core.placement.change_mode import ChangeNodeMode
 from gpucloud_core.placement.rediscover import AcceptFindings, RediscoverNode
 from gpucloud_core.work.model import Step, Task, TaskStatus
@@ -204,14 +204,18 @@ class DiscoverNode(_OnFleet):
 
     async def _tell(self, node: Node) -> Mapping[str, Json]:
         async with self.transactions.begin(Scope.platform()) as unit:
-            seen = review(node, await unit.slots.find(node_id=node.id))
-            told: list[Json] = [f"{one.code} {one.subject}" for one in seen.differences]
-            payload: dict[str, Json] = {"differences": told[:_TOLD]}
-            await unit.emit(Event(kind="drift.topology", subject=node.id, payload=payload))
+            await tell_drift(unit, review(node, await unit.slots.find(node_id=node.id)))
         return {"outcome": "drift"}
 
     async def finished(self, unit: AllocationUnit, task: Task, finish: Finish) -> None:
         """The node's findings say what was found; the task says why there are none."""
+
+
+async def tell_drift(unit: FleetUnit, seen: NodeReview) -> None:
+    """Tell operators what is otherwise than it was approved; nothing is applied."""
+    told: list[Json] = [f"{one.code} {one.subject}" for one in seen.differences]
+    payload: dict[str, Json] = {"differences": told[:_TOLD]}
+    await unit.emit(Event(kind="drift.topology", subject=seen.node.id, payload=payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

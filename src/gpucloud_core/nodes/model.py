@@ -190,6 +190,7 @@ class Node:
     reachable: bool | None = None  # last probe; None before the first
     probed_at: datetime | None = None  # last read in full; what was active then was seen to run
     probe_error: str = ""
+    look_due_at: datetime | None = None  # next discovery by itself; None: a day after it came
     created_at: datetime
     version: int = 0
     findings: Findings | None = None  # of the last discovery; None where none was kept

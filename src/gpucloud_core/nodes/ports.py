@@ -1,7 +1,8 @@
 """What the platform needs of nodes: rows, and two ports that reach the machines."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 
 from gpucloud_core.kernel.errors import DomainError, ErrorKind
 from gpucloud_core.kernel.ids import ClaimId, NodeId
@@ -12,6 +13,7 @@ from gpucloud_core.nodes.model import (
     Node,
     NodeAccess,
     NodeMode,
+    NodeStatus,
     OwnedSlice,
     ProbeReport,
     SliceEndpoint,
@@ -20,6 +22,10 @@ from gpucloud_core.nodes.model import (
     Slot,
     WipeEvidence,
 )
+
+LOOK_EVERY: Final = timedelta(days=1)
+LOOKED_AT: Final = frozenset({NodeStatus.ACTIVE, NodeStatus.DRAINING})
+"""States in which a node is discovered anew by itself."""
 
 
 class NodeUnreachable(DomainError):
@@ -154,6 +160,13 @@ class Shells(Protocol):
 class Nodes(Rows[Node], Protocol):
     async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
         """Return what the nodes are called, without reading what is inside them."""
+        ...
+
+    async def due(self, now: datetime, *, limit: int) -> Sequence[Node]:
+        """Return nodes in ``LOOKED_AT`` whose next discovery is due, locked, those held skipped.
+
+        One that was never given an instant is due ``LOOK_EVERY`` after it was made known.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ from gpucloud_core.access.model import Actor
 from gpucloud_core.kernel.errors import DomainError, ErrorKind, IllegalTransition, NotFound
 from gpucloud_core.kernel.ids import Ids, NodeId, SlotId
 from gpucloud_core.kernel.machine import Refused
-from gpucloud_core.kernel.unit import Scope, Transactions
+from gpucloud_core.kernel.unit import AuditFact, Scope, Transactions
 from gpucloud_core.nodes.differences import differences
 from gpucloud_core.nodes.discovery import Discovered, read_topology
 from gpucloud_core.nodes.lifecycle import SLOT, SlotEvent, SlotFacts
@@ -30,6 +30,7 @@ from gpucloud_core.placement.onboard import locked
 from gpucloud_core.placement.ports import PlacementUnit
 
 _NAMED: Final = 3
+_DISCOVER: Final = "node.discover"
 
 
 class NodeInUse(DomainError):
@@ -65,6 +66,17 @@ class RediscoverNode:
             DiscoveryUnreadable: its tools say nothing that can be read.
         """
         require(actor, Action.NODE_OPERATE)
+        return await self._look(node_id, fact_by(actor, action=_DISCOVER, target=node_id))
+
+    async def unasked(self, node_id: NodeId) -> NodeReview:
+        """Do the same by ourselves.
+
+        Raises:
+            NotFound, NodeUnreachable, NodeRefused, HostKeyChanged, DiscoveryUnreadable: as above.
+        """
+        return await self._look(node_id, AuditFact(action=_DISCOVER, target=node_id, via="worker"))
+
+    async def _look(self, node_id: NodeId, fact: AuditFact) -> NodeReview:
         async with self.transactions.begin(Scope.platform()) as unit:
             node = await unit.nodes.get(node_id)
         if node is None:
@@ -76,7 +88,7 @@ class RediscoverNode:
             now = await unit.now()
             seen = replace(node, findings=found_beside(node, discovered, now))
             await unit.nodes.put(seen)
-            await unit.audit(fact_by(actor, action="node.discover", target=node_id))
+            await unit.audit(fact)
             return review(seen, await unit.slots.find(node_id=node_id))
 
 

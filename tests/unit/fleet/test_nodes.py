@@ -19,6 +19,7 @@ from gpucloud_core.access.authorize import Forbidden
 from gpucloud_core.access.model import PlatformRole
 from gpucloud_core.allocations.catalog import ReadCatalog
 from gpucloud_core.fleet.add import field_errors
+from gpucloud_core.fleet.look_again import LookAgain
 from gpucloud_core.fleet.operate import EXPLAINED, NEEDS, allowed
 from gpucloud_core.kernel.errors import AlreadyExists, DomainError, ValidationFailed
 from gpucloud_core.kernel.ids import AllocationId
@@ -173,6 +174,43 @@ class TestDrift:
         after = await olga.read(node_id)
         assert after.slots == before.slots
         assert not after.review.differences
+
+
+class TestLookAgain:
+    """Seen to fail when a look moved nothing on, so that every worker looked all the time."""
+
+    async def look(self, olga: Operator) -> int:
+        again = LookAgain(transactions=olga.cloud.transactions, driver=olga.cloud.driver)
+        return await again()
+
+    async def test_tells_of_drift_once_a_day_and_applies_nothing(self, olga: Operator) -> None:
+        node_id = await olga.only_node()
+        other = hgx_h200(seed="other")
+        olga.cloud.driver.plug("node-1", other)
+        assert await self.look(olga) == 0  # a day after it came
+
+        await olga.cloud.pass_time(timedelta(days=1))
+        assert await self.look(olga) == 1
+        assert await self.look(olga) == 0
+
+        view = await olga.read(node_id)
+        assert view.review.differences
+        assert view.node.topology != other
+        assert {slot.state for slot in view.slots} == {SlotState.AVAILABLE}
+        outbox = olga.cloud.transactions.database.outbox
+        assert "drift.topology" in {each.event.kind for each in outbox}
+        await olga.cloud.pass_time(timedelta(days=1))
+        assert await self.look(olga) == 1
+
+    async def test_comes_back_soon_to_one_that_did_not_answer(self, olga: Operator) -> None:
+        await olga.cloud.pass_time(timedelta(days=1))
+        olga.cloud.driver.plan(Fault(verb="discover", kind=FaultKind.UNREACHABLE_BEFORE))
+
+        assert await self.look(olga) == 1
+        assert await self.look(olga) == 0
+        await olga.cloud.pass_time(timedelta(hours=1))
+
+        assert await self.look(olga) == 1
 
 
 class TestProbe:
