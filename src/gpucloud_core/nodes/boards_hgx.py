@@ -107,7 +107,7 @@ HGX_B200: Final = System(
     pci_addresses=tuple(
         f"00000000:{bus}:00.0" for bus in ("1B", "43", "52", "61", "9D", "C3", "D1", "DF")
     ),
-    module_ids=(1, 2, 3, 4, 5, 6, 7, 8),
+    module_ids=(1, 2, 3, 4, 5, 6, 7, 8),  # an example's; a machine's own are read from it
     numa=_TWO_SOCKETS,
     links=_FOURTH[0],
     nvlinks=_FOURTH[1],

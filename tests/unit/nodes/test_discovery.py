@@ -17,11 +17,12 @@ from gpucloud_core.nodes.discovery import (
     DiscoveryUnreadable,
     read_topology,
 )
+from gpucloud_core.nodes.fabric import partition_masks
 from gpucloud_core.nodes.host import parse_lscpu, parse_meminfo
 from gpucloud_core.nodes.links import parse_links
 from gpucloud_core.nodes.model import LinkClass, Topology
 from gpucloud_core.nodes.smi import parse_listing, parse_report, pci_address
-from gpucloud_core.nodes.systems import L40S_X8
+from gpucloud_core.nodes.systems import L40S_X8, SYSTEMS
 from node_builders import (
     DATA,
     HGX_H200,
@@ -415,3 +416,22 @@ class TestReadTopology:
             read_topology({**outputs, **{name: whole[name] for name in kept}})
         except DiscoveryUnreadable:
             assert "nvidia-smi -q -x" not in kept
+
+
+class TestModules:
+    """Seen to fail when the module ids were taken to follow PCI order."""
+
+    @given(order=st.permutations(range(1, 9)))
+    def test_are_the_machines_own_whatever_its_board_is(self, order: list[int]) -> None:
+        standard = SYSTEMS["hgx-b200"].topology(seed="b200")
+        gpus = tuple(
+            replace(gpu, module_id=module) for gpu, module in zip(standard.gpus, order, strict=True)
+        )
+        machine = replace(standard, gpus=gpus)
+
+        found = read_topology(outputs_of(machine)).topology
+
+        assert [gpu.module_id for gpu in found.gpus] == order
+        assert (found.system == "hgx-b200") == (order == sorted(order))
+        pair = sum(1 << order.index(module) for module in (1, 2))
+        assert partition_masks(found)[pair].modules == (1, 2)
