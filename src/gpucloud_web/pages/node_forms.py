@@ -17,15 +17,15 @@ FIELDS = (
     *PLACE_FIELDS,
 )
 _KINDS = {
-    FabricKind.RAIL_OPTIMISED: "rail-optimised",
-    FabricKind.LEAF_SPINE: "leaf and spine",
+    FabricKind.RAIL_OPTIMISED: "Rail-optimised",
+    FabricKind.LEAF_SPINE: "Leaf and spine",
 }
 
 
 def kinds(chosen: str) -> tuple[Choice, ...]:
     """Return the classes of fabric to choose from, and that none is known."""
     return (
-        Choice(value="", text="not known", selected=not chosen),
+        Choice(value="", text="Not known", selected=not chosen),
         *(Choice(value=kind, text=_KINDS[kind], selected=kind == chosen) for kind in FabricKind),
     )
 
