@@ -1,4 +1,4 @@
-"""Where nodes hang in the fabrics between them; and a project's promises, found by an index."""
+"""Where nodes hang in the fabrics between them."""
 
 from alembic import op
 
@@ -12,4 +12,3 @@ def upgrade() -> None:
     with as_owner():
         op.execute("ALTER TABLE nodes ADD COLUMN place jsonb")
         op.execute("ALTER TABLE node_capacity ADD COLUMN fabric text NOT NULL DEFAULT ''")
-        op.execute("CREATE INDEX ON promises (project_id)")
