@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 
 import asyncpg
@@ -13,6 +14,7 @@ from embedded_servers import free_port
 from gpucloud_adapters.embedded.postgres import EmbeddedPostgres
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions, PostgresUnit
+from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.kernel.errors import Conflict, Unavailable, ValidationFailed
 from gpucloud_core.kernel.unit import Event
 from row_builders import a_project, a_task
@@ -98,6 +100,23 @@ class TestTrouble:
             await work(cut=True)
         await work(cut=False)
 
+    async def test_loses_nothing_silently_when_an_error_is_swallowed(
+        self, transactions: PostgresTransactions, home: Household
+    ) -> None:
+        project = a_project(home.tenant.id)
+
+        async def go_on() -> None:
+            async with transactions.begin(home.scope) as unit:
+                await unit.projects.add(project)
+                with suppress(ValidationFailed):
+                    await unit._session.rows(text("SELECT 1 / 0"))
+
+        with pytest.raises(InvariantError, match="went on"):
+            await go_on()
+
+        async with transactions.begin(home.scope) as unit:
+            assert await unit.projects.get(project.id) is None
+
     async def test_is_unavailable_when_every_connection_is_taken(self, database_url: str) -> None:
         engine = create_engine(database_url, connections=1, overflow=0)
         engine.wait_seconds = 0.2
@@ -112,12 +131,16 @@ class TestTrouble:
     async def test_is_a_conflict_when_a_lock_takes_too_long(
         self, transactions: PostgresTransactions, home: Household
     ) -> None:
-        async with transactions.begin(home.scope) as holder:
-            await holder.projects.lock(home.project.id)
+        async def lock_soon() -> None:
             async with transactions.begin(home.scope) as unit:
                 await give_up_soon(unit)
-                with pytest.raises(Conflict):
-                    await unit.projects.lock(home.project.id)
+                await unit.projects.lock(home.project.id)
+
+        async with transactions.begin(home.scope) as holder:
+            await holder.projects.lock(home.project.id)
+
+            with pytest.raises(Conflict):
+                await lock_soon()
 
     async def test_is_a_conflict_for_one_of_two_that_wait_for_each_other(
         self, transactions: PostgresTransactions, home: Household, neighbour: Household

@@ -162,7 +162,14 @@ class Session:
             self._depth -= 1
 
     async def commit(self) -> None:
-        await self._say("COMMIT")
+        """Keep what was done.
+
+        Raises:
+            InvariantError: a statement had failed and its error was swallowed; the database says
+                ROLLBACK to a COMMIT then, and nothing is kept.
+        """
+        if await self._say("COMMIT") != "COMMIT":
+            raise InvariantError("a use case went on after a statement that failed")
 
     async def close(self) -> None:
         """Give the connection back; what was not committed is rolled back."""
@@ -173,8 +180,9 @@ class Session:
             await self.rows(_OPEN, _settings(scope))
             self.scope = scope
 
-    async def _say(self, command: str) -> None:
-        await self._sure(self._connection.execute(command))
+    async def _say(self, command: str) -> str:
+        answer: str = await self._sure(self._connection.execute(command))
+        return answer
 
     async def _sure(self, answer: Awaitable[T]) -> T:
         try:
