@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from gpucloud_core.billing.amounts import SYMBOLS
+
 UNKNOWN: Final = "—"
 MINUS: Final = "−"
-_SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£"}
 _MICROS: Final = 1_000_000
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _KIB: Final = 1024
@@ -33,7 +34,7 @@ def amount(micros: int, currency: str = "USD", *, places: int = 2) -> str:
     units = (abs(micros) + step // 2) // step
     whole, fraction = divmod(units, 10**places)
     digits = f"{whole:,}" + (f".{fraction:0{places}d}" if places else "")
-    symbol = _SYMBOLS.get(currency)
+    symbol = SYMBOLS.get(currency)
     text = f"{symbol}{digits}" if symbol else f"{digits} {currency}"
     return MINUS + text if micros < 0 and units else text
 

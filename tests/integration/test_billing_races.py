@@ -152,7 +152,7 @@ class TestAtOnce:
 
         told = await outcomes([tenant.tell(event) for event in events * AT_ONCE])
 
-        assert Counter(told) == {"credited: 10.00 USD": 2 * AT_ONCE}
+        assert Counter(told) == {"credited: $10.00": 2 * AT_ONCE}
         assert (await tenant.balance()).available_micros == 20 * DOLLAR
         assert len(await tenant.transfers()) == 2
 

@@ -14,13 +14,12 @@ from gpucloud_core.access.model import Session
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.billing.aftermath import DISPUTE_LOST
+from gpucloud_core.billing.amounts import in_words
 from gpucloud_core.kernel.ids import UserId
 from gpucloud_core.kernel.unit import Event, Json
 from gpucloud_core.notices.model import NoticeLevel, Severity
 
 _BILLING: Final = "/billing"
-_MICROS: Final = 1_000_000
-_HUNDREDTH: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,5 +427,5 @@ def _explained(code: str) -> str:
 
 def _amount(micros: Json, event: Event) -> str:
     """Return an amount in its currency, rounded down to hundredths."""
-    whole, rest = divmod(micros if isinstance(micros, int) else 0, _MICROS)
-    return f"{whole}.{rest // _HUNDREDTH:02d} {event.payload.get('currency', '')}".strip()
+    known = micros if isinstance(micros, int) else 0
+    return in_words(known, str(event.payload.get("currency", ""))).strip()

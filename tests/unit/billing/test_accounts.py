@@ -140,8 +140,7 @@ class TestPlaceHold:
             await cloud.launch(rate=5 * DOLLAR + 1)
 
         assert refused.value.detail == (
-            "5.01 USD have to be set aside as the reserve and 5.00 USD are available. "
-            "Add at least 0.01 USD."
+            "$5.01 have to be set aside as the reserve and $5.00 are available. Add at least $0.01."
         )
         assert cloud.transactions.database.rows(HOLDS) == ()
 

@@ -249,11 +249,11 @@ class TestInWords:
     @pytest.mark.parametrize(
         ("micros", "up", "words"),
         [
-            (0, False, "0.00 USD"),
-            (1, False, "0.00 USD"),
-            (1, True, "0.01 USD"),
-            (1_234_567_890_000, False, "1,234,567.89 USD"),
-            (-10_000, False, "-0.01 USD"),
+            (0, False, "$0.00"),
+            (1, False, "$0.00"),
+            (1, True, "$0.01"),
+            (1_234_567_890_000, False, "$1,234,567.89"),
+            (-10_000, False, "-$0.01"),
         ],
     )
     def test_rounds_to_cents_as_told(self, micros: int, up: bool, words: str) -> None:

@@ -155,7 +155,7 @@ class TestHandleWebhook:
         world.processor.pay(session.provider_id or "")
         event_id = await world.receive(world.processor.event(COMPLETED, session.provider_id or ""))
 
-        assert await world.handle(event_id) == await world.handle(event_id) == "credited: 20.00 USD"
+        assert await world.handle(event_id) == await world.handle(event_id) == "credited: $20.00"
 
     async def test_leaves_what_is_not_ours_with_a_word_for_the_operator(self) -> None:
         world = await BillingWorld().opened()

@@ -48,7 +48,7 @@ class TestMoney:
         assert draft.user_id is None
         assert (draft.level, draft.link) == (tone, "/billing")
         assert says in draft.title
-        assert "12.34 USD is left, and what runs costs 3.29 USD an hour" in draft.text
+        assert "$12.34 is left, and what runs costs $3.29 an hour" in draft.text
 
     def test_says_when_an_account_is_suspended_and_not_when_it_is_well(self) -> None:
         suspended = about("billing.standing_changed", **{"from": "healthy", "to": "suspended"})

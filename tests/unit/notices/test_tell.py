@@ -141,7 +141,7 @@ class TestInbox:
         world.clock.at += HOUR
 
         assert [notice.kind for notice in page.items] == ["payment.completed", "billing.depleted"]
-        assert newest.text == "5.00 USD was added to your balance."
+        assert newest.text == "$5.00 was added to your balance."
         assert await mark(actor=world.owner(), notice_id=newest.id) == read
         assert await count(actor=world.owner()) == 1
         assert await mark.all_(actor=world.owner()) == 1
