@@ -127,7 +127,7 @@ class Session:
         given = parameters or {}
         made = compiled(statement, given)
         _tell(self._engine, made.sql)
-        said: str = await self._sure(self._connection.execute(made.sql, *made.arguments(given)))
+        said: str = await self._sure(self._connection.execute, made.sql, *made.arguments(given))
         count = said.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
@@ -138,7 +138,7 @@ class Session:
         made = compiled(statement, parameters[0])
         _tell(self._engine, made.sql)
         rows = [made.arguments(given) for given in parameters]
-        await self._sure(self._connection.executemany(made.sql, rows))
+        await self._sure(self._connection.executemany, made.sql, rows)
 
     @asynccontextmanager
     async def within(self, scope: Scope) -> AsyncIterator[None]:
@@ -181,12 +181,12 @@ class Session:
             self.scope = scope
 
     async def _say(self, command: str) -> str:
-        answer: str = await self._sure(self._connection.execute(command))
+        answer: str = await self._sure(self._connection.execute, command)
         return answer
 
-    async def _sure(self, answer: Awaitable[T]) -> T:
+    async def _sure(self, ask: Callable[..., Awaitable[T]], *given: Any) -> T:
         try:
-            return await answer
+            return await ask(*given)  # one that was cut off refuses at the call already
         except _TROUBLE as error:
             raise translated(error) from error
 
