@@ -75,12 +75,15 @@ class Engine:
 
     async def release(self, connection: Connection) -> None:
         """Give a connection back; what was not committed on it is rolled back."""
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             return
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            if connection.is_in_transaction() and not connection.is_closed():
-                await connection.execute("ROLLBACK")
-        await self._pool.release(connection)
+        try:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                if connection.is_in_transaction() and not connection.is_closed():
+                    await connection.execute("ROLLBACK")
+        finally:  # whoever asked may be cancelled just now
+            await pool.release(connection)
 
     async def renew(self) -> None:
         """Have every connection made anew before it is used again: one of them was broken."""
