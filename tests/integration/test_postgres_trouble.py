@@ -1,4 +1,7 @@
-"""What a unit of work says when the database, or the way to it, fails; and that it recovers."""
+"""What a unit of work says when the database, or the way to it, fails; and that it recovers.
+
+Seen to fail when a COMMIT that was answered with a rollback passed for one.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
