@@ -20,7 +20,11 @@ pytestmark = [pytest.mark.needs_chromium, pytest.mark.timeout(300)]
 
 SCRIPT = {
     "seed": 1,
-    "faults": [{"verb": "provision", "kind": "garbage", "count": 5, "said": "sweep-2"}],
+    "faults": [
+        {"verb": "provision", "kind": "garbage", "count": 5, "said": "sweep-2"},
+        # Long enough that whoever presses Cancel is sure to find them on their way.
+        {"verb": "provision", "kind": "slow", "seconds": 15, "count": 3, "said": "brief"},
+    ],
 }
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada"
 LEVEL = 90_000  # five tries of one step, each later than the one before
