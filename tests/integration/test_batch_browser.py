@@ -138,9 +138,10 @@ class TestBatch:
         await rest.click()
 
         await expect(rest).to_have_count(0)
-        await expect(page.locator("#verdict")).to_contain_text(
-            re.compile("Cancelled|cancelled"), timeout=LEVEL
-        )
+        await expect(
+            page.locator("#members tbody tr", has_text=re.compile("Cancelled|Succeeded"))
+        ).to_have_count(3, timeout=LEVEL)
+        await expect(page.locator("#verdict")).to_contain_text(re.compile("[Cc]ancelled"))
         told = await told_by_the_api(page)
         assert {one["status"] for one in told["members"]} <= {"cancelled", "succeeded"}
         assert "cancelled" in {one["status"] for one in told["members"]}
