@@ -1,7 +1,5 @@
 """Admin: the dashboard, and the allocations of every tenant with what may be forced."""
 
-from http import HTTPStatus
-
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency, Provide
@@ -30,9 +28,8 @@ from gpucloud_web.pages.admin_rows import (
     spec_of,
     where_of,
 )
+from gpucloud_web.pages.forms import refused, said, submitted
 from gpucloud_web.pages.insiders import INSIDERS, provide_insider
-from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.sign_in import STATUS
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one
 
 TROUBLE_SHOWN = 6
@@ -139,6 +136,9 @@ class AnyAllocationPages(Controller):
         why, vouched = one(form, "reason"), bool(one(form, "runtime_verified_absent"))
 
         async def do() -> str:
+            name = line.allocation.name
+            if one(form, "confirm").strip() != name:
+                raise ValidationFailed(f"Type {name} to confirm; nothing was changed.")
             if act == "force-release":
                 done = await release(actor=visit.actor, allocation_id=found, reason=why)
             else:
@@ -150,15 +150,8 @@ class AnyAllocationPages(Controller):
                 )
             return done.id
 
-        try:
-            if one(form, "confirm").strip() != line.allocation.name:
-                raise ValidationFailed(
-                    f"Type {line.allocation.name} to confirm; nothing was changed."
-                )
-            await visit.once(one(form, "idempotency_key"), do)
-        except DomainError as error:
-            said = error.fields[0].detail if error.fields else error.detail
-            page = ForcePage.of(line, act, key=fresh_key(), error=said)
-            status = STATUS.get(error.kind, HTTPStatus.UNPROCESSABLE_ENTITY)
-            return visit.page("admin/force.html", page, status=status)
-        return see_other(f"{PATH}/{allocation_id}")
+        async def again(error: DomainError) -> Response[str]:
+            page = ForcePage.of(line, act, key=fresh_key(), error=said(error))
+            return refused(visit, "admin/force.html", page, error)
+
+        return await submitted(visit, form, do, to=lambda done: f"{PATH}/{done}", again=again)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -26,10 +27,10 @@ from gpucloud_core.notices.model import AttentionRow, Severity
 from gpucloud_web import formats
 from gpucloud_web.components import MenuEntry
 from gpucloud_web.navigation import PAGES
+from gpucloud_web.pages.forms import submitted
 from gpucloud_web.pages.insiders import restricted
-from gpucloud_web.pages.list_page import ListPage
-from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
+from gpucloud_web.pages.list_page import ListPage, listed
+from gpucloud_web.pages.visit import Form, Visit, form_of, fresh_key, one, provide_visit
 from gpucloud_web.tables import Cell, Column, Empty, FilterField, ListSpec, Row
 
 PATH: Final = "/ops/attention"
@@ -205,15 +206,15 @@ class AttentionPages(Controller):
         """List what wants somebody, seen last first."""
         if not visit.may(Action.ATTENTION_READ):
             return restricted(visit, PAGES[PATH])
-        asked = visit.list_state(PATH, ATTENTION)
-        state, page = await asked.read(
-            lambda now: list_attention(
-                actor=visit.actor,
-                query=now.query(where_of(now.view, now.filters.get("severity", ""))),
-            )
+        view = await listed(
+            visit,
+            PATH,
+            ATTENTION,
+            ask=lambda query: list_attention(actor=visit.actor, query=query),
+            where=lambda now: where_of(now.view, now.filters.get("severity", "")),
+            row=lambda row: attention_row(row, visit.now, visit.zone),
+            empty=NOTHING,
         )
-        rows = [attention_row(row, visit.now, visit.zone) for row in page.items]
-        view = state.list_view(page, rows, empty=NOTHING)
         return visit.page("lists/index.html", ListPage(title="Attention", list=view))
 
     @get(["/{row_id:str}/acknowledge", "/{row_id:str}/snooze"])
@@ -244,11 +245,8 @@ class AttentionPages(Controller):
             reason = one(form, "reason")
             return (await acknowledge(actor=visit.actor, row_id=row_id, reason=reason)).id
 
-        try:
-            await visit.once(one(form, "idempotency_key"), take_on)
-        except DomainError as error:
-            return await _refused(visit, list_attention, row_id, form, error)
-        return see_other(PATH)
+        again = partial(_refused, visit, list_attention, row_id, form)
+        return await submitted(visit, form, take_on, to=lambda _: PATH, again=again)
 
     @post("/{row_id:str}/snooze", status_code=303)
     async def snooze(
@@ -271,11 +269,8 @@ class AttentionPages(Controller):
             )
             return row.id
 
-        try:
-            await visit.once(one(form, "idempotency_key"), put_off)
-        except DomainError as error:
-            return await _refused(visit, list_attention, row_id, form, error)
-        return see_other(PATH)
+        again = partial(_refused, visit, list_attention, row_id, form)
+        return await submitted(visit, form, put_off, to=lambda _: PATH, again=again)
 
 
 async def _row(visit: Visit, list_attention: ListAttention, row_id: str) -> AttentionRow:
@@ -290,7 +285,7 @@ async def _refused(
     visit: Visit,
     list_attention: ListAttention,
     row_id: str,
-    form: Mapping[str, list[str]],
+    form: Form,
     error: DomainError,
 ) -> Response[str]:
     """Show the refusal where it was asked, with what was typed."""

@@ -27,6 +27,7 @@ from gpucloud_web.charts import Chart, RangeChoice
 from gpucloud_web.components import FieldFault
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.billing_rows import BillingPage, ReturnPage
+from gpucloud_web.pages.forms import status_of
 from gpucloud_web.pages.money_charts import RANGES, burn_chart, range_choices, range_of
 from gpucloud_web.pages.money_lists import (
     LEDGER,
@@ -38,7 +39,6 @@ from gpucloud_web.pages.money_lists import (
     usage_query,
 )
 from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.sign_in import STATUS
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
 from gpucloud_web.tables import ListView
 
@@ -187,7 +187,7 @@ class BillingPages(Controller):
         except DomainError as error:
             faults = [FieldFault(field="amount", text=each.detail) for each in error.fields]
             faults = faults or [FieldFault(field="", text=f"{error.detail} {error.next_step}")]
-            status = STATUS.get(error.kind, 422)
+            status = status_of(error)
             return await _billing_page(visit, status=status, amount=typed, errors=faults)
         return see_other(session.url or f"/billing/return?payment={session.id}")
 

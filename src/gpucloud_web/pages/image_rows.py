@@ -15,7 +15,7 @@ from gpucloud_web.formats import Moment
 from gpucloud_web.pages.addresses import ListState
 from gpucloud_web.pages.catalog_acts import CatalogAct
 from gpucloud_web.pages.sku_rows import RUNTIMES
-from gpucloud_web.pages.visit import one
+from gpucloud_web.pages.visit import Form, one
 from gpucloud_web.tables import Cell, Column, Empty, FilterField, ListSpec, Row
 
 PATH: Final = "/admin/os-images"
@@ -241,7 +241,7 @@ class ImageForm:
         *,
         key: str,
         image: OsImage | None = None,
-        form: Mapping[str, list[str]] | None = None,
+        form: Form | None = None,
         errors: Sequence[FieldFault] = (),
     ) -> "ImageForm":
         href = f"{PATH}/{image.id}" if image else PATH

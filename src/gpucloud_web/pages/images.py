@@ -1,7 +1,5 @@
 """Admin, OS Images: what can be booted, what it is named by, and whether that is so."""
 
-from http import HTTPStatus
-
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency, Provide
@@ -15,6 +13,7 @@ from gpucloud_core.fleet.sold import ReadImageInUse
 from gpucloud_core.fleet.verify_image import VerifyImage
 from gpucloud_core.kernel.errors import DomainError, FieldError, ValidationFailed
 from gpucloud_core.kernel.ids import ImageId, parse_id
+from gpucloud_web.pages.forms import form_faults, refused, submitted
 from gpucloud_web.pages.image_rows import (
     IMAGES,
     NO_IMAGES,
@@ -26,20 +25,22 @@ from gpucloud_web.pages.image_rows import (
     where_of,
 )
 from gpucloud_web.pages.insiders import INSIDERS, provide_insider
-from gpucloud_web.pages.list_page import ListPage
+from gpucloud_web.pages.list_page import ListPage, listed
 from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.sign_in import STATUS, form_faults
-from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one
+from gpucloud_web.pages.visit import Form, Visit, form_of, fresh_key, one
 
 OFFERS = ("withhold", "offer")
-_UNFIT = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 def _id(text: str) -> ImageId:
     return ImageId(parse_id("img", text))
 
 
-def _asked_of(form: dict[str, list[str]]) -> ImageAsked:
+def _address(image_id: str) -> str:
+    return f"{PATH}/{image_id}"
+
+
+def _asked_of(form: Form) -> ImageAsked:
     """Return the image that a form describes.
 
     Raises:
@@ -70,16 +71,20 @@ class ImagePages(Controller):
         self, visit: NamedDependency[Visit], list_images: FromDishka[ListAllImages]
     ) -> Response[str]:
         """List what can be booted, and what could."""
-        asked = visit.list_state(PATH, IMAGES)
-        state, page = await asked.read(
-            lambda now: list_images(actor=visit.actor, query=now.query(where_of(now)))
+        images = await listed(
+            visit,
+            PATH,
+            IMAGES,
+            ask=lambda query: list_images(actor=visit.actor, query=query),
+            where=where_of,
+            row=lambda image: image_row(image, visit.now, visit.zone),
+            empty=NO_IMAGES,
         )
-        rows = [image_row(image, visit.now, visit.zone) for image in page.items]
         return visit.page(
             "lists/index.html",
             ListPage(
                 title="OS Images",
-                list=state.list_view(page, rows, empty=NO_IMAGES),
+                list=images,
                 sub="What runs on a slice when it starts, named by its content.",
                 primary="Add image",
                 primary_href=f"{PATH}/new",
@@ -97,17 +102,15 @@ class ImagePages(Controller):
     ) -> Response[str] | Redirect:
         """Make it known."""
         form = await form_of(visit.request)
-        try:
-            asked = _asked_of(form)
 
-            async def add() -> str:
-                return (await add_image(actor=visit.actor, asked=asked)).id
+        async def add() -> str:
+            return (await add_image(actor=visit.actor, asked=_asked_of(form))).id
 
-            image_id = await visit.once(one(form, "idempotency_key"), add)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             page = ImageForm.of(key=fresh_key(), form=form, errors=form_faults(error))
-            return visit.page("images/form.html", page, status=STATUS.get(error.kind, _UNFIT))
-        return see_other(f"{PATH}/{image_id}")
+            return refused(visit, "images/form.html", page, error)
+
+        return await submitted(visit, form, add, to=_address, again=again)
 
     @get("/{image_id:str}")
     async def show(
@@ -150,13 +153,12 @@ class ImagePages(Controller):
             changed = await change_image(actor=visit.actor, image_id=_id(image_id), changes=changes)
             return changed.id
 
-        try:
-            await visit.once(one(form, "idempotency_key"), change)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             image = (await read_image(actor=visit.actor, image_id=_id(image_id))).image
             page = ImageForm.of(key=fresh_key(), image=image, form=form, errors=form_faults(error))
-            return visit.page("images/form.html", page, status=STATUS.get(error.kind, _UNFIT))
-        return see_other(f"{PATH}/{image_id}")
+            return refused(visit, "images/form.html", page, error)
+
+        return await submitted(visit, form, change, to=_address, again=again)
 
     @get([f"/{{image_id:str}}/{act}" for act in OFFERS])
     async def ask_offer(

@@ -18,11 +18,11 @@ from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web.components import FieldFault
 from gpucloud_web.pages.addresses import address
+from gpucloud_web.pages.forms import status_of
 from gpucloud_web.pages.launch_draft import COOKIE, COOKIE_BYTES_MAX, STEPS, Draft
 from gpucloud_web.pages.launch_quote import faults_at, faults_of
 from gpucloud_web.pages.launch_rows import Shelf, completed, launch_page
 from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.sign_in import STATUS
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
 
 COOKIE_SECONDS = 7 * 86_400
@@ -158,7 +158,7 @@ class LaunchPages(Controller):
             shelf = await _shelf(visit)
             quote, faults = await _quote(visit, draft)
             failed = faults_of(quote.checks) if quote else faults
-            status = STATUS.get(error.kind, 422)
+            status = status_of(error)
             return await _page(
                 visit, draft, shelf, step="review", status=status, errors=failed or faults_at(error)
             )

@@ -1,8 +1,15 @@
 """A page that is a list and little else."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from gpucloud_web.tables import ListView
+from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_web.pages.addresses import ListState
+from gpucloud_web.pages.visit import Visit
+from gpucloud_web.tables import Empty, ListSpec, ListView, Row
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,3 +33,26 @@ class ListPage:
     act: str = ""
     act_path: str = ""
     act_operation: str = ""
+
+
+def everything(_: ListState) -> Mapping[str, tuple[object, ...]]:
+    """Narrow a list by nothing but its search."""
+    return {}
+
+
+async def listed(
+    visit: Visit,
+    path: str,
+    spec: ListSpec,
+    *,
+    ask: Callable[[ListQuery], Awaitable[Page[T]]],
+    row: Callable[[T], Row],
+    empty: Empty,
+    where: Callable[[ListState], Mapping[str, tuple[object, ...]]] = everything,
+) -> ListView:
+    """Return the list that this address asks for.
+
+    ``ask`` reads a page of it, ``row`` draws a line, ``where`` is what the address narrows it to.
+    """
+    state, page = await visit.list_state(path, spec).read(lambda now: ask(now.query(where(now))))
+    return state.list_view(page, [row(each) for each in page.items], empty=empty)

@@ -9,7 +9,7 @@ from gpucloud_core.kernel.errors import FieldError, ValidationFailed
 from gpucloud_core.nodes.model import FabricKind, FabricPlace, NodeMode
 from gpucloud_web.components import Choice, Consequence, FieldFault
 from gpucloud_web.pages.node_words import MODES, Verb
-from gpucloud_web.pages.visit import one
+from gpucloud_web.pages.visit import Form, one
 
 PLACE_FIELDS = ("fabric", "pod", "group")
 FIELDS = (
@@ -30,7 +30,7 @@ def kinds(chosen: str) -> tuple[Choice, ...]:
     )
 
 
-def place_of(form: Mapping[str, list[str]]) -> FabricPlace | None:
+def place_of(form: Form) -> FabricPlace | None:
     """Return the place in a fabric that a form describes.
 
     Raises:
@@ -52,7 +52,7 @@ def place_words(place: FabricPlace | None) -> str:
     return f"{place.group}, {place.pod}, {place.fabric}"
 
 
-def asked_of(form: Mapping[str, list[str]]) -> NodeAsked:
+def asked_of(form: Form) -> NodeAsked:
     """Return the node that a form describes.
 
     Raises:
@@ -103,7 +103,7 @@ class AddNodePage:
         cls,
         *,
         key: str,
-        form: Mapping[str, list[str]] | None = None,
+        form: Form | None = None,
         errors: Sequence[FieldFault] = (),
     ) -> "AddNodePage":
         fresh = {"port": "22", "slot_port": "22000", "username": "gpucloud"}

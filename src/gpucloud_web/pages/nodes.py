@@ -25,13 +25,13 @@ from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.placement.onboard import ApproveSlots
 from gpucloud_core.placement.rediscover import AcceptFindings
 from gpucloud_web.components import FieldFault
+from gpucloud_web.pages.forms import form_faults, refused, said, status_of, submitted
 from gpucloud_web.pages.insiders import INSIDERS, provide_insider
 from gpucloud_web.pages.node_detail import TABS, NodePage
 from gpucloud_web.pages.node_forms import AddNodePage, AskPage, asked_of, place_of
 from gpucloud_web.pages.node_list import NODES, NodesPage, where_of
 from gpucloud_web.pages.node_words import BY_PATH, VERBS
 from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.sign_in import STATUS, form_faults
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one
 
 SAGAS = {"probe": PROBE_NODE, "discover": DISCOVER_NODE}
@@ -99,19 +99,17 @@ class NodePages(Controller):
     ) -> Response[str] | Redirect:
         """Add the node, and follow its probe."""
         form = await form_of(visit.request)
-        try:
-            asked = asked_of(form)
 
-            async def add() -> str:
-                added = await add_node(actor=visit.actor, asked=asked)
-                task = added.task_id
-                return f"/tasks/{task}" if task else f"{self.path}/{added.node_id}"
+        async def add() -> str:
+            added = await add_node(actor=visit.actor, asked=asked_of(form))
+            task = added.task_id
+            return f"/tasks/{task}" if task else f"{self.path}/{added.node_id}"
 
-            address = await visit.once(one(form, "idempotency_key"), add)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             page = AddNodePage.of(key=fresh_key(), form=form, errors=form_faults(error))
-            return visit.page("nodes/new.html", page, status=STATUS.get(error.kind, 422))
-        return see_other(address)
+            return refused(visit, "nodes/new.html", page, error)
+
+        return await submitted(visit, form, add, to=str, again=again)
 
     @get("/{node_id:str}")
     async def show(
@@ -161,12 +159,13 @@ class NodePages(Controller):
                 reason=one(form, "reason"),
             )
 
-        try:
-            task_id = await visit.once(one(form, "idempotency_key"), change)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             view = await read_node(actor=visit.actor, node_id=_id(node_id))
             return _refused(visit, view, "settings", error)
-        return see_other(f"/tasks/{task_id}")
+
+        return await submitted(
+            visit, form, change, to=lambda task_id: f"/tasks/{task_id}", again=again
+        )
 
     @post("/{node_id:str}/place", status_code=303)
     async def place(
@@ -183,17 +182,15 @@ class NodePages(Controller):
             await place_node(actor=visit.actor, node_id=_id(node_id), place=place_of(form))
             return f"{self.path}/{_id(node_id)}?tab=settings"
 
-        try:
-            address = await visit.once(one(form, "idempotency_key"), place)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             view = await read_node(actor=visit.actor, node_id=_id(node_id))
             return _refused(visit, view, "settings", error)
-        return see_other(address)
+
+        return await submitted(visit, form, place, to=str, again=again)
 
 
 def _refused(visit: Visit, view: NodeView, tab: str, error: DomainError) -> Response[str]:
-    status = STATUS.get(error.kind, 422)
-    return _drawn(visit, view, tab=tab, errors=form_faults(error), status=status)
+    return _drawn(visit, view, tab=tab, errors=form_faults(error), status=status_of(error))
 
 
 def _mode(text: str) -> NodeMode:
@@ -239,23 +236,22 @@ class NodeActPages(Controller):
         verb = VERBS[event]
         form = await form_of(visit.request)
         view = await read_node(actor=visit.actor, node_id=_id(node_id))
-        try:
+
+        async def act() -> str:
             if verb.grade == 3 and one(form, "confirm").strip() != view.node.name:  # noqa: PLR2004
                 raise ValidationFailed(f"Type {view.node.name} to confirm; nothing was changed.")
+            node, why = view.node.id, one(form, "reason")
+            await operate(actor=visit.actor, node_id=node, event=event, reason=why)
+            return node
 
-            async def act() -> str:
-                why = one(form, "reason")
-                node = view.node.id
-                await operate(actor=visit.actor, node_id=node, event=event, reason=why)
-                return node
-
-            await visit.once(one(form, "idempotency_key"), act)
-        except DomainError as error:
-            said = error.fields[0].detail if error.fields else error.detail
-            words = said if error.code == "validation_failed" else error.detail
+        async def again(error: DomainError) -> Response[str]:
+            words = said(error) if error.code == "validation_failed" else error.detail
             page = AskPage.of(view, verb, key=fresh_key(), error=words)
-            return visit.page("nodes/confirm.html", page, status=STATUS.get(error.kind, 422))
-        return see_other(f"/admin/nodes/{node_id}")
+            return refused(visit, "nodes/confirm.html", page, error)
+
+        return await submitted(
+            visit, form, act, to=lambda node: f"/admin/nodes/{node}", again=again
+        )
 
     @post("/slots", status_code=303)
     async def slots(

@@ -10,7 +10,7 @@ from gpucloud_core.nodes.systems import SYSTEMS
 from gpucloud_core.placement.plan import MODES, PlanAsked, parse_mix, parse_trace
 from gpucloud_web import formats
 from gpucloud_web.components import Choice, FieldFault
-from gpucloud_web.pages.visit import one
+from gpucloud_web.pages.visit import Form, one
 
 _MODE_WORDS: Final[Mapping[NodeMode, str]] = {
     NodeMode.CONTAINER: "Containers",
@@ -49,7 +49,7 @@ class PlanForm:
         *,
         pools: Mapping[str, int],
         key: str,
-        form: Mapping[str, list[str]] | None = None,
+        form: Form | None = None,
         pool: str = "",
         errors: Sequence[FieldFault] = (),
     ) -> "PlanForm":
@@ -79,7 +79,7 @@ class PlanForm:
         )
 
 
-def asked_of(form: Mapping[str, list[str]], trace: str) -> PlanAsked:
+def asked_of(form: Form, trace: str) -> PlanAsked:
     """Return the question that a form asks; ``trace`` is the text of what was uploaded.
 
     Raises:
@@ -115,7 +115,7 @@ def asked_of(form: Mapping[str, list[str]], trace: str) -> PlanAsked:
     )
 
 
-def _whole(form: Mapping[str, list[str]], name: str, wrong: list[FieldError]) -> int:
+def _whole(form: Form, name: str, wrong: list[FieldError]) -> int:
     text = one(form, name).strip()
     if text.isascii() and text.isdigit() and len(text) < 10:  # noqa: PLR2004  a billion
         return int(text)

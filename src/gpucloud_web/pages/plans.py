@@ -1,7 +1,5 @@
 """Admin, Nodes, Plans: what a fleet could take of a demand; nothing is changed by asking."""
 
-from http import HTTPStatus
-
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.datastructures import UploadFile
@@ -12,8 +10,9 @@ from litestar.response import Redirect
 from gpucloud_core.fleet.plan import ListPlans, ListPools, PlanCapacity, ReadPlan
 from gpucloud_core.kernel.errors import DomainError, FieldError, ValidationFailed
 from gpucloud_core.kernel.ids import TaskId, parse_id
+from gpucloud_web.pages.forms import form_faults, refused, submitted
 from gpucloud_web.pages.insiders import INSIDERS, provide_insider
-from gpucloud_web.pages.list_page import ListPage
+from gpucloud_web.pages.list_page import ListPage, listed
 from gpucloud_web.pages.plan_forms import PlanForm, asked_of
 from gpucloud_web.pages.plan_rows import (
     NO_PLANS,
@@ -22,9 +21,7 @@ from gpucloud_web.pages.plan_rows import (
     PlanPage,
     plan_row,
 )
-from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.sign_in import STATUS, form_faults
-from gpucloud_web.pages.visit import PageRequest, Visit, form_of, fresh_key, one
+from gpucloud_web.pages.visit import PageRequest, Visit, form_of, fresh_key
 
 TRACE_BYTES_MAX = 256 * 1024
 
@@ -60,16 +57,19 @@ class PlanPages(Controller):
         self, visit: NamedDependency[Visit], list_plans: FromDishka[ListPlans]
     ) -> Response[str]:
         """List the plans that were asked for."""
-        asked = visit.list_state(PATH, PLANS)
-        state, page = await asked.read(
-            lambda now: list_plans(actor=visit.actor, query=now.query({}))
+        plans = await listed(
+            visit,
+            PATH,
+            PLANS,
+            ask=lambda query: list_plans(actor=visit.actor, query=query),
+            row=lambda plan: plan_row(plan, visit.now, visit.zone),
+            empty=NO_PLANS,
         )
-        rows = [plan_row(plan, visit.now, visit.zone) for plan in page.items]
         return visit.page(
             "lists/index.html",
             ListPage(
                 title="Capacity plans",
-                list=state.list_view(page, rows, empty=NO_PLANS),
+                list=plans,
                 sub="What a fleet could take of a demand. Nothing is changed by asking.",
                 primary="New plan",
                 primary_href=f"{PATH}/new",
@@ -95,23 +95,23 @@ class PlanPages(Controller):
         """Queue it, and go to where the answer will stand."""
         await visit.request.body()  # a form with a file is read as it streams by; keys need it all
         form = await form_of(visit.request)
-        try:
+
+        async def ask() -> str:
             asked = asked_of(form, await _trace(visit.request))
+            return await plan_capacity(actor=visit.actor, asked=asked)
 
-            async def ask() -> str:
-                return await plan_capacity(actor=visit.actor, asked=asked)
-
-            plan_id = await visit.once(one(form, "idempotency_key"), ask)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             page = PlanForm.of(
                 pools=await list_pools(actor=visit.actor),
                 key=fresh_key(),
                 form=form,
                 errors=form_faults(error),
             )
-            status = STATUS.get(error.kind, HTTPStatus.UNPROCESSABLE_ENTITY)
-            return visit.page("plans/new.html", page, status=status)
-        return see_other(f"{PATH}/{plan_id}")
+            return refused(visit, "plans/new.html", page, error)
+
+        return await submitted(
+            visit, form, ask, to=lambda plan_id: f"{PATH}/{plan_id}", again=again
+        )
 
     @get("/{plan_id:str}")
     async def show(

@@ -10,32 +10,14 @@ from gpucloud_core.access.model import Actor, SessionKind
 from gpucloud_core.access.password import ChangePassword
 from gpucloud_core.access.sessions import ListSessions, RevokeSession, SignOut
 from gpucloud_core.access.sign_in import SignedIn, SignIn, SignUp
-from gpucloud_core.kernel.errors import DomainError, ErrorKind
+from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.ids import SessionId, parse_id
 from gpucloud_web.caller import client_of
-from gpucloud_web.components import FieldFault
 from gpucloud_web.edge import SESSION_COOKIE
 from gpucloud_web.pages.access_rows import AccountPage, PasswordPage, SignInPage
+from gpucloud_web.pages.forms import form_faults, refused, status_of
 from gpucloud_web.pages.rendered import drawn, own_address, see_other
 from gpucloud_web.pages.visit import PageRequest, Visit, form_of, one, provide_visit
-
-
-def form_faults(error: DomainError) -> tuple[FieldFault, ...]:
-    """Return what to say at which field of a form whose inputs are named like the API's fields."""
-    faults = tuple(
-        FieldFault(field=fault.field.strip("/").partition("/")[0], text=fault.detail)
-        for fault in error.fields
-    )
-    return faults or (FieldFault(field="", text=f"{error.detail} {error.next_step}".strip()),)
-
-
-STATUS = {
-    ErrorKind.UNAUTHENTICATED: 401,
-    ErrorKind.FORBIDDEN: 403,
-    ErrorKind.RATE_LIMITED: 429,
-    ErrorKind.CONFLICT: 409,
-}
-"""What a refused form answers with, where it is not 422."""
 
 
 def _admit(signed_in: SignedIn, address: str) -> Response[None]:
@@ -91,7 +73,7 @@ class SignInPages(Controller):
             )
         except DomainError as error:
             page = SignInPage.of(username=username, next_address=address, errors=form_faults(error))
-            return drawn(request, "access/login.html", page, status=STATUS.get(error.kind, 422))
+            return drawn(request, "access/login.html", page, status=status_of(error))
         return _admit(signed_in, address or "/")
 
     @post("/login/new", status_code=200)
@@ -118,7 +100,7 @@ class SignInPages(Controller):
                 next_address=address,
                 errors=form_faults(error),
             )
-            return drawn(request, "access/login.html", page, status=STATUS.get(error.kind, 422))
+            return drawn(request, "access/login.html", page, status=status_of(error))
         return _admit(signed_in, address or "/")
 
 
@@ -171,7 +153,7 @@ class AccountPages(Controller):
             await change(actor=visit.actor, current=one(form, "current_password"), new=new)
         except DomainError as error:
             page = PasswordPage.of(form_faults(error))
-            return visit.page("access/password.html", page, status=STATUS.get(error.kind, 422))
+            return refused(visit, "access/password.html", page, error)
         return see_other("/account?changed")
 
     @post("/account/sessions/{session_id:str}/end", status_code=303)

@@ -14,13 +14,12 @@ from gpucloud_core.kernel.errors import FieldError, ValidationFailed
 from gpucloud_web import formats
 from gpucloud_web.components import Choice, FieldFault
 from gpucloud_web.pages.sku_rows import PATH, RUNTIMES
-from gpucloud_web.pages.visit import one
+from gpucloud_web.pages.visit import Form, one
 
 _WORDS: Final = ("id", "display_name", "vendor", "gpu_model", "region", "summary")
 _SHARES: Final = ("vcpus_per_gpu", "memory_gib_per_gpu")
 _MIB: Final = 1024
 _MICROS: Final = 1_000_000
-Form = Mapping[str, list[str]]
 
 
 def _number(form: Form, name: str, faults: list[FieldError], detail: str) -> int:

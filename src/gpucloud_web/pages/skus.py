@@ -1,7 +1,6 @@
 """Admin, SKUs: what is sold, in which sizes, with which images, at which price from when."""
 
 from datetime import datetime
-from http import HTTPStatus
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
@@ -24,10 +23,9 @@ from gpucloud_core.kernel.errors import DomainError, NotFound
 from gpucloud_core.kernel.ids import SkuId
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web.pages.catalog_acts import sale_act, withdrawal_act
+from gpucloud_web.pages.forms import form_faults, refused, said, submitted
 from gpucloud_web.pages.insiders import INSIDERS, provide_insider
-from gpucloud_web.pages.list_page import ListPage
-from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.sign_in import STATUS, form_faults
+from gpucloud_web.pages.list_page import ListPage, listed
 from gpucloud_web.pages.sku_forms import (
     PriceForm,
     SkuForm,
@@ -36,10 +34,9 @@ from gpucloud_web.pages.sku_forms import (
     price_of,
 )
 from gpucloud_web.pages.sku_rows import NO_SKUS, PATH, SKUS, SkuPage, sku_row, where_of
-from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one
+from gpucloud_web.pages.visit import Visit, form_of, fresh_key
 
 SALES = ("archive", "restore")
-_UNFIT = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 async def every_image(list_images: ListAllImages, actor: Actor) -> tuple[OsImage, ...]:
@@ -55,12 +52,8 @@ async def every_image(list_images: ListAllImages, actor: Actor) -> tuple[OsImage
             return tuple(found)
 
 
-def _status(error: DomainError) -> int:
-    return STATUS.get(error.kind, _UNFIT)
-
-
-def _said(error: DomainError) -> str:
-    return error.fields[0].detail if error.fields else error.detail
+def _address(sku_id: str) -> str:
+    return f"{PATH}/{sku_id}"
 
 
 class SkuPages(Controller):
@@ -74,17 +67,20 @@ class SkuPages(Controller):
         self, visit: NamedDependency[Visit], list_skus: FromDishka[ListAllSkus]
     ) -> Response[str]:
         """List what is sold, and what was."""
-        asked = visit.list_state(PATH, SKUS)
-        state, page = await asked.read(
-            lambda now: list_skus(actor=visit.actor, query=now.query(where_of(now)))
+        skus = await listed(
+            visit,
+            PATH,
+            SKUS,
+            ask=lambda query: list_skus(actor=visit.actor, query=query),
+            where=where_of,
+            row=lambda line: sku_row(line, visit.zone),
+            empty=NO_SKUS,
         )
-        rows = [sku_row(line, visit.zone) for line in page.items]
-        view = state.list_view(page, rows, empty=NO_SKUS)
         return visit.page(
             "lists/index.html",
             ListPage(
                 title="SKUs",
-                list=view,
+                list=skus,
                 sub="What is sold, in which sizes, at which price.",
                 primary="Add SKU",
                 primary_href=f"{PATH}/new",
@@ -108,18 +104,18 @@ class SkuPages(Controller):
     ) -> Response[str] | Redirect:
         """Put it into the catalog, and go on to its price."""
         form = await form_of(visit.request)
-        try:
-            asked = asked_of(form)
 
-            async def add() -> str:
-                return (await add_sku(actor=visit.actor, asked=asked)).id
+        async def add() -> str:
+            return (await add_sku(actor=visit.actor, asked=asked_of(form))).id
 
-            sku_id = await visit.once(one(form, "idempotency_key"), add)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             images = await every_image(list_images, visit.actor)
             page = SkuForm.of(images=images, key=fresh_key(), form=form, errors=form_faults(error))
-            return visit.page("skus/form.html", page, status=_status(error))
-        return see_other(f"{PATH}/{sku_id}/price")
+            return refused(visit, "skus/form.html", page, error)
+
+        return await submitted(
+            visit, form, add, to=lambda sku_id: f"{PATH}/{sku_id}/price", again=again
+        )
 
     @get("/{sku_id:str}")
     async def show(
@@ -158,21 +154,19 @@ class SkuPages(Controller):
         """Change what it offers from now on."""
         form = await form_of(visit.request)
         sku = (await read_sku(actor=visit.actor, sku_id=SkuId(sku_id))).sku
-        try:
+
+        async def change() -> str:
             changes = changes_of(form, sku)
+            return (await change_sku(actor=visit.actor, sku_id=sku.id, changes=changes)).id
 
-            async def change() -> str:
-                changed = await change_sku(actor=visit.actor, sku_id=sku.id, changes=changes)
-                return changed.id
-
-            await visit.once(one(form, "idempotency_key"), change)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             images = await every_image(list_images, visit.actor)
             page = SkuForm.of(
                 images=images, key=fresh_key(), sku=sku, form=form, errors=form_faults(error)
             )
-            return visit.page("skus/form.html", page, status=_status(error))
-        return see_other(f"{PATH}/{sku_id}")
+            return refused(visit, "skus/form.html", page, error)
+
+        return await submitted(visit, form, change, to=_address, again=again)
 
     @get([f"/{{sku_id:str}}/{act}" for act in SALES])
     async def ask_sale(
@@ -201,13 +195,12 @@ class SkuPages(Controller):
             changed = await change_sku(actor=visit.actor, sku_id=SkuId(sku_id), changes=changes)
             return changed.id
 
-        try:
-            await visit.once(one(form, "idempotency_key"), change)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             sold = await read_sku(actor=visit.actor, sku_id=SkuId(sku_id))
-            page = sale_act(sold, act, key=fresh_key(), error=_said(error))
-            return visit.page("skus/confirm.html", page, status=_status(error))
-        return see_other(f"{PATH}/{sku_id}")
+            page = sale_act(sold, act, key=fresh_key(), error=said(error))
+            return refused(visit, "skus/confirm.html", page, error)
+
+        return await submitted(visit, form, change, to=_address, again=again)
 
 
 class PricePages(Controller):
@@ -241,26 +234,25 @@ class PricePages(Controller):
         form = await form_of(visit.request)
         sold = await read_sku(actor=visit.actor, sku_id=SkuId(sku_id))
         currency = sold.prices[-1].currency if sold.prices else "USD"
-        try:
+
+        async def put() -> str:
             micros, begins = price_of(form, visit.zone)
+            price = await set_price(
+                actor=visit.actor,
+                sku_id=sold.sku.id,
+                micros_per_gpu_hour=micros,
+                currency=currency,
+                starts_at=begins,
+            )
+            return price.id
 
-            async def put() -> str:
-                price = await set_price(
-                    actor=visit.actor,
-                    sku_id=sold.sku.id,
-                    micros_per_gpu_hour=micros,
-                    currency=currency,
-                    starts_at=begins,
-                )
-                return price.id
-
-            await visit.once(one(form, "idempotency_key"), put)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             page = PriceForm.of(
                 sold, zone=visit.zone, key=fresh_key(), form=form, errors=form_faults(error)
             )
-            return visit.page("skus/price.html", page, status=_status(error))
-        return see_other(f"{PATH}/{sku_id}")
+            return refused(visit, "skus/price.html", page, error)
+
+        return await submitted(visit, form, put, to=lambda _: _address(sku_id), again=again)
 
     @get("/withdraw")
     async def ask_withdraw(
@@ -294,12 +286,11 @@ class PricePages(Controller):
             )
             return taken.id
 
-        try:
-            await visit.once(one(form, "idempotency_key"), take_back)
-        except DomainError as error:
-            page = withdrawal_act(sold, price, zone=visit.zone, key=fresh_key(), error=_said(error))
-            return visit.page("skus/confirm.html", page, status=_status(error))
-        return see_other(f"{PATH}/{sku_id}")
+        async def again(error: DomainError) -> Response[str]:
+            page = withdrawal_act(sold, price, zone=visit.zone, key=fresh_key(), error=said(error))
+            return refused(visit, "skus/confirm.html", page, error)
+
+        return await submitted(visit, form, take_back, to=lambda _: _address(sku_id), again=again)
 
 
 def _planned(sold: SoldSku, text: str) -> Price:

@@ -11,8 +11,9 @@ from gpucloud_core.kernel.errors import DomainError, NotFound
 from gpucloud_core.kernel.ids import SshKeyId, parse_id
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web.pages.access_rows import KEYS, NO_KEYS, KeyDeletePage, KeysPage, key_row
+from gpucloud_web.pages.forms import form_faults, refused
+from gpucloud_web.pages.list_page import listed
 from gpucloud_web.pages.rendered import own_address, see_other
-from gpucloud_web.pages.sign_in import STATUS, form_faults
 from gpucloud_web.pages.visit import Visit, form_of, one, provide_visit
 from gpucloud_web.tables import ListView
 
@@ -20,12 +21,14 @@ ALL = ListQuery(limit=100)
 
 
 async def _list(visit: Visit, list_ssh_keys: ListSshKeys) -> ListView:
-    asked = visit.list_state("/access/ssh-keys", KEYS)
-    state, page = await asked.read(
-        lambda now: list_ssh_keys(actor=visit.actor, query=now.query({}))
+    return await listed(
+        visit,
+        "/access/ssh-keys",
+        KEYS,
+        ask=lambda query: list_ssh_keys(actor=visit.actor, query=query),
+        row=lambda key: key_row(key, visit.now, visit.zone),
+        empty=NO_KEYS,
     )
-    rows = [key_row(key, visit.now, visit.zone) for key in page.items]
-    return state.list_view(page, rows, empty=NO_KEYS)
 
 
 class KeyPages(Controller):
@@ -65,8 +68,7 @@ class KeyPages(Controller):
                 next_address=address,
                 errors=form_faults(error),
             )
-            status = STATUS.get(error.kind, 422)
-            return visit.page("access/ssh_keys.html", view, status=status)
+            return refused(visit, "access/ssh_keys.html", view, error)
         return see_other(address or "/access/ssh-keys")
 
     @get("/{key_id:str}/delete")

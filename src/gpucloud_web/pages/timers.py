@@ -19,8 +19,8 @@ from gpucloud_core.allocations.timer import MEASURES, SetTimer, TimerAsked, Time
 from gpucloud_core.kernel.errors import DomainError, FieldError, ValidationFailed
 from gpucloud_core.kernel.ids import AllocationId, parse_id
 from gpucloud_web import formats
-from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
+from gpucloud_web.pages.forms import refused, submitted
+from gpucloud_web.pages.visit import Form, Visit, form_of, fresh_key, one, provide_visit
 
 NEVER: Final = "none"
 _HOUR: Final = 3600
@@ -134,7 +134,7 @@ def release_words(row: Allocation, now: datetime, zone: tzinfo) -> str:
     return f"{at}, {'time to live' if timer.kind is TimerKind.TTL else 'scheduled'}"
 
 
-def asked_of(form: Mapping[str, list[str]], zone: tzinfo) -> TimerAsked:
+def asked_of(form: Form, zone: tzinfo) -> TimerAsked:
     """Return the timer that the form asks for.
 
     Raises:
@@ -194,10 +194,11 @@ class TimerPages(Controller):
             asked = asked_of(form, visit.zone)
             return (await set_timer(actor=visit.actor, allocation_id=found, asked=asked)).id
 
-        try:
-            await visit.once(one(form, "idempotency_key"), set_it)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             row = (await read_allocation(actor=visit.actor, allocation_id=found)).allocation
             view = TimerPage.of(row, now=visit.now, zone=visit.zone, typed=form, error=error)
-            return visit.page("workloads/timer.html", view, status=422)
-        return see_other(f"/workloads/{found}")
+            return refused(visit, "workloads/timer.html", view, error)
+
+        return await submitted(
+            visit, form, set_it, to=lambda done: f"/workloads/{done}", again=again
+        )

@@ -42,6 +42,8 @@ from gpucloud_web.tables import ListSpec, columns_cookie
 
 T = TypeVar("T")
 PageRequest = Request[Any, Any, State]
+Form = Mapping[str, list[str]]
+"""The text fields of a posted form, each with every value sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,12 +179,12 @@ async def provide_visit(request: PageRequest, actor: NamedDependency[Actor]) -> 
     )
 
 
-async def form_of(request: PageRequest) -> dict[str, list[str]]:
-    """Return the text fields of a posted form, each with every value sent."""
+async def form_of(request: PageRequest) -> Form:
+    """Return what a form posted."""
     form = await request.form()
     return {name: [value for value in form.getall(name) if isinstance(value, str)] for name in form}
 
 
-def one(form: Mapping[str, list[str]], name: str) -> str:
+def one(form: Form, name: str) -> str:
     """Return a field's first value, or nothing."""
     return form[name][0] if form.get(name) else ""

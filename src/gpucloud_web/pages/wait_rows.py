@@ -17,7 +17,7 @@ from gpucloud_core.waitlist.queries import WaitForecast, WaitLine
 from gpucloud_web import formats
 from gpucloud_web.components import Choice, FieldFault, MenuEntry
 from gpucloud_web.pages.addresses import ListState, address
-from gpucloud_web.pages.visit import one
+from gpucloud_web.pages.visit import Form, one
 from gpucloud_web.tables import NEWEST_FIRST, Cell, Column, Empty, ListSpec, ListView, Row
 
 PATH: Final = "/infra/waitlist"
@@ -159,7 +159,7 @@ class JoinPage:
         *,
         keys: Sequence[SshKey],
         images: Sequence[OsImage],
-        form: Mapping[str, list[str]],
+        form: Form,
         zone: tzinfo,
         key: str,
         errors: Sequence[FieldFault] = (),
@@ -216,7 +216,7 @@ def forecast_words(read: WaitForecast, zone: tzinfo) -> str:
     return f"By timers alone not before {at}. {known}"
 
 
-def asked_of(form: Mapping[str, list[str]]) -> WaitAsked:
+def asked_of(form: Form) -> WaitAsked:
     """Return what a form asks for.
 
     Raises:

@@ -1,6 +1,6 @@
 """The waitlist: what the project waits for, joining from the catalog, and giving a turn up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
@@ -16,9 +16,8 @@ from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_core.waitlist.join import JoinWaitlist, LeaveWaitlist
 from gpucloud_core.waitlist.queries import ListWaitlist, ReadForecast, ReadWaitEntry
 from gpucloud_web.components import FieldFault
-from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.sign_in import STATUS, form_faults
-from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
+from gpucloud_web.pages.forms import form_faults, refused, status_of, submitted
+from gpucloud_web.pages.visit import Form, Visit, form_of, fresh_key, one, provide_visit
 from gpucloud_web.pages.wait_rows import (
     ENTRIES,
     PATH,
@@ -39,7 +38,7 @@ def _id(text: str) -> WaitlistId:
 
 async def _join_page(
     visit: Visit,
-    form: Mapping[str, list[str]],
+    form: Form,
     *,
     errors: Sequence[FieldFault] = (),
     status: int = 200,
@@ -108,16 +107,14 @@ class WaitlistPages(Controller):
             entry = await join_waitlist(actor=visit.actor, project_id=project, asked=asked_of(form))
             return entry.id
 
-        try:
-            await visit.once(one(form, "idempotency_key"), take)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             faults = [
                 FieldFault(field=_FIELDS.get(each.field, each.field), text=each.text)
                 for each in form_faults(error)
             ]
-            status = STATUS.get(error.kind, 422)
-            return await _join_page(visit, form, errors=faults, status=status)
-        return see_other(PATH)
+            return await _join_page(visit, form, errors=faults, status=status_of(error))
+
+        return await submitted(visit, form, take, to=lambda _: PATH, again=again)
 
     @get("/{entry_id:str}/withdraw")
     async def ask_withdraw(
@@ -145,12 +142,10 @@ class WaitlistPages(Controller):
         async def leave() -> str:
             return (await leave_waitlist(actor=visit.actor, entry_id=_id(entry_id))).id
 
-        try:
-            await visit.once(one(form, "idempotency_key"), leave)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             line = await read_entry(actor=visit.actor, entry_id=_id(entry_id))
             names = await visit.sku_names()
             page = WithdrawPage.of(line, names, key=fresh_key(), error=error.detail)
-            status = STATUS.get(error.kind, 422)
-            return visit.page("waitlist/withdraw.html", page, status=status)
-        return see_other(PATH)
+            return refused(visit, "waitlist/withdraw.html", page, error)
+
+        return await submitted(visit, form, leave, to=lambda _: PATH, again=again)

@@ -23,8 +23,9 @@ from gpucloud_core.kernel.ids import AllocationId, parse_id
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_web.api.exports import allocations_csv
 from gpucloud_web.pages.addresses import ListState
+from gpucloud_web.pages.forms import refused, submitted
 from gpucloud_web.pages.rendered import see_other
-from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one, provide_visit
+from gpucloud_web.pages.visit import Visit, form_of, fresh_key, provide_visit
 from gpucloud_web.pages.workload_acts import ACTS
 from gpucloud_web.pages.workload_detail import TABS, WorkloadPage
 from gpucloud_web.pages.workload_endings import ReceiptPage
@@ -213,15 +214,16 @@ class _Pages(Controller):
             changed = await use_case(actor=visit.actor, allocation_id=_id(allocation_id))
             return changed.task_id
 
-        try:
-            task_id = await visit.once(one(form, "idempotency_key"), change)
-        except DomainError as error:
+        async def again(error: DomainError) -> Response[str]:
             found = await read_allocation(actor=visit.actor, allocation_id=_id(allocation_id))
             view = act.confirm(
                 found, base=self.path, idempotency_key=fresh_key(), error=error.detail
             )
-            return visit.page("workloads/confirm.html", view, status=CONFLICT)
-        return see_other(f"/tasks/{task_id}")
+            return refused(visit, "workloads/confirm.html", view, error)
+
+        return await submitted(
+            visit, form, change, to=lambda task_id: f"/tasks/{task_id}", again=again
+        )
 
 
 class WorkloadPages(_Pages):
