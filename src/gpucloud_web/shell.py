@@ -13,7 +13,8 @@ from gpucloud_core.access.model import Actor, PlatformRole, Project, Role, Tenan
 from gpucloud_core.billing.model import Balance, Standing
 from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_web import formats
-from gpucloud_web.navigation import Audience, MenuGroup, menu
+from gpucloud_web.menu import MenuGroup, menu
+from gpucloud_web.navigation import Audience
 from gpucloud_web.status import look_of
 
 ROLE_NAMES: Final[Mapping[Role, str]] = {

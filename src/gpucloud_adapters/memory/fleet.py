@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gpucloud_adapters.memory.database import MemoryDatabase
-from gpucloud_adapters.memory.rows import MemoryClaims
+from gpucloud_adapters.memory.kind_rows import MemoryClaims
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_adapters.stored.kinds import NODE_CAPACITY, SLOTS
 from gpucloud_core.kernel.errors import Conflict, NotFound

@@ -10,21 +10,21 @@ from datetime import datetime
 
 from gpucloud_adapters.memory.database import MemoryDatabase
 from gpucloud_adapters.memory.fleet import MemoryFleet
-from gpucloud_adapters.memory.ledger import MemoryLedger
-from gpucloud_adapters.memory.rows import (
+from gpucloud_adapters.memory.kind_rows import (
     MemoryAllocations,
     MemoryAuditRows,
     MemoryBillingAccounts,
     MemoryClaims,
     MemoryNodes,
     MemoryOneTimeTokens,
-    MemoryRows,
     MemoryStoredResponses,
     MemoryTasks,
     MemoryUsageSegments,
     MemoryWaitlist,
     MemoryWebhookEvents,
 )
+from gpucloud_adapters.memory.ledger import MemoryLedger
+from gpucloud_adapters.memory.rows import MemoryRows
 from gpucloud_adapters.memory.sign_ins import MemorySessions
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError

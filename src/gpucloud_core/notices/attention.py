@@ -17,7 +17,7 @@ from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.unit import Json, Scope, Transactions
 from gpucloud_core.notices.model import AttentionRow
 from gpucloud_core.notices.ports import NoticeUnit
-from gpucloud_core.notices.rules import Clear, Raise
+from gpucloud_core.notices.told import Clear, Raise
 
 REASON_LENGTH_MAX: Final = 500
 SNOOZE_MAX: Final = timedelta(days=30)

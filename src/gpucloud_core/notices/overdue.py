@@ -17,18 +17,17 @@ from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.nodes.lifecycle import SLOT
 from gpucloud_core.nodes.model import Slot, SlotState
 from gpucloud_core.notices.attention import clear, raise_
-from gpucloud_core.notices.model import AttentionRow, Severity
-from gpucloud_core.notices.ports import NoticeUnit
-from gpucloud_core.notices.rules import (
+from gpucloud_core.notices.machine_rules import (
     DEGRADED,
-    DRIFT,
     FAILING_NODE,
     RELEASE_FAILED,
-    Clear,
-    Raise,
     degraded,
     release_failed,
 )
+from gpucloud_core.notices.model import AttentionRow, Severity
+from gpucloud_core.notices.ports import NoticeUnit
+from gpucloud_core.notices.rules import DRIFT
+from gpucloud_core.notices.told import Clear, Raise
 from gpucloud_core.work.model import Task
 
 TIMES: Final = 3

@@ -14,7 +14,8 @@ from gpucloud_core.kernel.unit import Event, Scope, Transactions
 from gpucloud_core.notices.attention import clear, raise_
 from gpucloud_core.notices.model import InboxNotice
 from gpucloud_core.notices.ports import NoticeUnit
-from gpucloud_core.notices.rules import DRIFT, RULES, Draft, Known, Told, told_by
+from gpucloud_core.notices.rules import DRIFT, RULES, told_by
+from gpucloud_core.notices.told import Draft, Known, Told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from gpucloud_core.nodes.model import SlotState
 from gpucloud_core.notices.attention import opened
 from gpucloud_core.notices.model import Severity
 from gpucloud_core.notices.overdue import SweepAttention, faded, worrying
-from gpucloud_core.notices.rules import Raise
+from gpucloud_core.notices.told import Raise
 from gpucloud_core.work.model import Step
 from row_builders import (
     NOW,

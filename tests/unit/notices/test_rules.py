@@ -6,7 +6,8 @@ from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.unit import Event, Json
 from gpucloud_core.notices.model import NoticeLevel, Severity
-from gpucloud_core.notices.rules import NOTHING, RULES, Clear, Known, told_by
+from gpucloud_core.notices.rules import RULES, told_by
+from gpucloud_core.notices.told import NOTHING, Clear, Known
 from row_builders import NOW, a_claim, a_project, a_session, a_task, a_tenant, a_user, an_allocation
 
 TENANT, USER = a_tenant(), a_user()

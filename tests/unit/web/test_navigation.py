@@ -3,15 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpucloud_web.navigation import (
-    GRANTED_BY,
-    GROUPS,
-    PAGES,
-    ROLE_WORDS,
-    Audience,
-    current_page,
-    menu,
-)
+from gpucloud_web.menu import menu
+from gpucloud_web.navigation import GRANTED_BY, GROUPS, PAGES, ROLE_WORDS, Audience, current_page
 
 EVERYONE = frozenset(Audience)
 

@@ -12,9 +12,9 @@ from gpucloud_core.kernel.audit import AuditRow
 from gpucloud_core.kernel.ids import TenantId
 from gpucloud_core.kernel.unit import Event
 from gpucloud_core.nodes.model import Slot, SlotState
+from gpucloud_core.notices.machine_rules import DEGRADED, RELEASE_FAILED
 from gpucloud_core.notices.model import AttentionRow, InboxNotice
 from gpucloud_core.notices.overdue import CLEANUP_BLOCKED
-from gpucloud_core.notices.rules import DEGRADED, RELEASE_FAILED
 
 S = AllocationState
 
