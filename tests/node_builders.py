@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 from hypothesis import strategies as st
 
 from gpucloud_adapters.memory import bus_texts
+from gpucloud_core.nodes.discovery import DISKS, NETDEVS
 from gpucloud_core.nodes.model import Gpu, LinkClass, Topology
 from gpucloud_core.nodes.system import uniform
 from gpucloud_core.nodes.systems import hgx_h200, topology_class
@@ -208,7 +209,8 @@ def outputs_of(topology: Topology, **given: str) -> dict[str, str]:
         "nvidia-smi -L": listing,
         "lspci -vmm -D": bus_texts.functions(topology),
         "grep -rs --include=numa_node . /sys/devices": bus_texts.numa_files(topology),
-        "lsblk -J -b": bus_texts.disks(topology),
+        DISKS: bus_texts.disks(topology),
+        NETDEVS: bus_texts.netdevs(topology),
         "lscpu -J": json.dumps({"lscpu": cpus}),
         "cat /proc/meminfo": f"MemTotal: {topology.memory_mib * 1024:>14} kB\nMemFree: 1 kB\n",
         **given,

@@ -196,6 +196,25 @@ class RowsContract(StoreContract):
             with pytest.raises(AlreadyExists):
                 await unit.slots.add(a_slot(node.id, 0))
 
+    @pytest.mark.parametrize("name", ["disk", "nic"])
+    async def test_lets_no_two_slots_of_a_node_have_one_device(
+        self, transactions: Transactions[StoreUnit], name: str
+    ) -> None:
+        node, other = a_node(), a_node()
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.nodes.add(node)
+            await unit.nodes.add(other)
+            await unit.slots.add(a_slot(node.id, 0, **{name: "same"}))
+            await unit.slots.add(a_slot(other.id, 0, **{name: "same"}))
+            await unit.slots.add(a_slot(node.id, 1))
+            await unit.slots.add(a_slot(node.id, 2))
+            proposed = a_slot(node.id, 3, state=SlotState.PROPOSED, **{name: "same"})
+            await unit.slots.add(proposed)
+
+        with pytest.raises(AlreadyExists):
+            async with transactions.begin(PLATFORM) as unit:
+                await unit.slots.put(replace(proposed, state=SlotState.AVAILABLE))
+
     async def test_finds_and_counts_by_equal_values_and_by_null(
         self, transactions: Transactions[StoreUnit], home: Household
     ) -> None:

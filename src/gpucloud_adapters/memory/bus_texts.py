@@ -42,15 +42,33 @@ def numa_files(topology: Topology) -> str:
 
 
 def disks(topology: Topology) -> str:
-    """``lsblk -J -b``."""
+    """``lsblk -J -b -o …``, as far as it is read."""
     rows = [
         {
             "name": disk.name,
             "type": "disk",
             "size": disk.size_bytes,
             "model": disk.model,
+            "serial": disk.serial,
+            "fstype": disk.contents or None,
+            "label": None,
             "mountpoints": ["/"] if disk.mounted else [None],
         }
         for disk in topology.nvmes
     ]
     return json.dumps({"blockdevices": rows}) + "\n"
+
+
+def netdevs(topology: Topology) -> str:
+    """``ip -d -j address``: the loopback, and a device for each port that has one."""
+    rows: list[dict[str, object]] = [{"ifname": "lo", "addr_info": [_address("host")]}]
+    for nic in topology.nics:
+        if nic.netdev:
+            here = {"ifname": nic.netdev, "parentbus": "pci", "parentdev": nic.pci_address}
+            rows.append({**here, "addr_info": [_address("global")] if nic.in_use else []})
+    return json.dumps(rows) + "\n"
+
+
+def _address(scope: str) -> dict[str, object]:
+    local = "127.0.0.1" if scope == "host" else "192.0.2.10"
+    return {"family": "inet", "local": local, "prefixlen": 8, "scope": scope}

@@ -4,6 +4,7 @@ import json
 from xml.sax.saxutils import escape, quoteattr
 
 from gpucloud_adapters.memory import amd_texts, bus_texts
+from gpucloud_core.nodes.discovery import DISKS, NETDEVS
 from gpucloud_core.nodes.model import Gpu, LinkClass, Topology
 from gpucloud_core.nodes.system import is_amd
 
@@ -13,7 +14,8 @@ def outputs(topology: Topology) -> dict[str, str]:
     host = {
         "lspci -vmm -D": bus_texts.functions(topology),
         "grep -rs --include=numa_node . /sys/devices": bus_texts.numa_files(topology),
-        "lsblk -J -b": bus_texts.disks(topology),
+        DISKS: bus_texts.disks(topology),
+        NETDEVS: bus_texts.netdevs(topology),
         "cat /proc/meminfo": f"MemTotal: {topology.memory_mib * 1024:>14} kB\n",
         "lscpu -J": _processors(topology),
     }

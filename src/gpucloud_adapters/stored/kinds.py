@@ -150,6 +150,14 @@ def _sellable(slot: Slot) -> bool:
     return slot.state not in {SlotState.PROPOSED, SlotState.DISABLED}
 
 
+def _with_disk(slot: Slot) -> bool:
+    return _sellable(slot) and bool(slot.disk)
+
+
+def _with_nic(slot: Slot) -> bool:
+    return _sellable(slot) and bool(slot.nic)
+
+
 TENANTS: Final[Kind[Tenant]] = Kind(
     "tenants",
     Tenant,
@@ -239,7 +247,12 @@ SLOTS: Final[Kind[Slot]] = Kind(
     "slots",
     Slot,
     Tenancy.SHARED,
-    unique=(Unique(("node_id", "index")), Unique(("ssh_host", "ssh_port"), _sellable)),
+    unique=(
+        Unique(("node_id", "index")),
+        Unique(("ssh_host", "ssh_port"), _sellable),
+        Unique(("node_id", "disk"), _with_disk),
+        Unique(("node_id", "nic"), _with_nic),
+    ),
     found_by=("node_id", "state"),
     sortable=("index", "state", "state_since"),
     searchable=("id", "gpu_uuid"),

@@ -28,6 +28,7 @@ def nics(
             model=model,
             numa=numa[index],
             pcie_switch=switches[index] if switches else "",
+            netdev=f"{'ibp' if 'ConnectX' in model else 'enp'}{int(bus, 16)}s0",
         )
         for index, bus in enumerate(buses)
     )
@@ -43,6 +44,7 @@ def nvmes(buses: tuple[str, ...], numa: tuple[int, ...]) -> tuple[Nvme, ...]:
             size_bytes=_DATA_DISK_BYTES if index else _SYSTEM_DISK_BYTES,
             model=_DISK if index else "SAMSUNG MZ1L21T9HCLS-00A07",
             mounted=not index,
+            contents="" if index else "partitions",
         )
         for index, bus in enumerate(buses)
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from gpucloud_core.nodes.disks import parse_lsblk
 from gpucloud_core.nodes.model import Nic, Nvme
+from gpucloud_core.nodes.netdevs import Netdev, parse_netdevs
 from gpucloud_core.nodes.pci import (
     PciFunction,
     PciTree,
@@ -49,7 +50,7 @@ class Bus:
         return function.iommu_group, iommu_mates(function, self.functions)
 
 
-def read_bus(*, lspci: str, tree: str, lsblk: str, groups: str = "") -> Bus:
+def read_bus(*, lspci: str, tree: str, lsblk: str, groups: str = "", netdevs: str = "") -> Bus:
     """Put the texts together; whatever is missing leaves its part empty."""
     known, paths = parse_iommu_groups(groups), parse_pci_tree(tree)
     functions = tuple(
@@ -57,21 +58,26 @@ def read_bus(*, lspci: str, tree: str, lsblk: str, groups: str = "") -> Bus:
         for each in parse_lspci(lspci)
     )
     by_address = {function.address: function for function in functions}
+    devices = parse_netdevs(netdevs)
+    nics = (_nic(each, paths, devices) for each in functions if each.kind in _NETWORK)
     return Bus(
         functions=functions,
         tree=paths,
-        nics=tuple(_nic(each, paths) for each in functions if each.kind in _NETWORK)[:_NICS_MAX],
+        nics=tuple(nics)[:_NICS_MAX],
         nvmes=_nvmes(lsblk, by_address, paths),
         by_address=by_address,
     )
 
 
-def _nic(function: PciFunction, tree: PciTree) -> Nic:
+def _nic(function: PciFunction, tree: PciTree, devices: Mapping[str, Netdev]) -> Nic:
+    device = devices.get(function.address, Netdev(""))
     return Nic(
         pci_address=function.address,
         model=function.device,
         numa=_numa(function, tree),
         pcie_switch=tree.switch_above(function.address),
+        netdev=device.name,
+        in_use=device.in_use,
     )
 
 
@@ -92,6 +98,8 @@ def _nvmes(lsblk: str, by_address: Mapping[str, PciFunction], tree: PciTree) -> 
                 model=disk.model or (function.device if function else ""),
                 mounted=disk.mounted,
                 pcie_switch=tree.switch_above(address),
+                serial=disk.serial,
+                contents=disk.contents,
             )
         )
     return tuple(found[:_NVMES_MAX])

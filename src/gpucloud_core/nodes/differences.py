@@ -1,10 +1,10 @@
 """What a later discovery found otherwise: drift, told in words, never applied by itself."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from gpucloud_core.nodes.model import Gpu, Nvme, Topology
+from gpucloud_core.nodes.model import Gpu, Nic, Nvme, Topology
 
 MEMORY_SLACK_PERCENT: Final = 1
 """What the kernel keeps for itself changes with its version; that is no other machine."""
@@ -95,12 +95,12 @@ def _devices(before: Topology, after: Topology) -> Iterator[Difference]:
     """Yield adapters by address and disks by name."""
     kinds = {
         "nic": (
-            {nic.pci_address: nic.model for nic in before.nics},
-            {nic.pci_address: nic.model for nic in after.nics},
+            {nic.pci_address: _nic(nic) for nic in before.nics},
+            {nic.pci_address: _nic(nic) for nic in after.nics},
         ),
         "disk": (
             {disk.name: _disk(disk) for disk in before.nvmes},
-            {disk.name: _disk(disk) for disk in after.nvmes},
+            {disk.name: _disk(disk) for disk in _as_told(before, after)},
         ),
     }
     for kind, (was, now) in kinds.items():
@@ -111,8 +111,21 @@ def _devices(before: Topology, after: Topology) -> Iterator[Difference]:
                 yield _difference(f"{kind}_{change}", name, old, new)
 
 
+def _as_told(before: Topology, after: Topology) -> Iterator[Nvme]:
+    """Yield the disks without the serials that nobody read before: they are not new."""
+    told = {disk.name: bool(disk.serial) for disk in before.nvmes}
+    for disk in after.nvmes:
+        yield disk if told.get(disk.name, True) else replace(disk, serial="")
+
+
+def _nic(nic: Nic) -> str:
+    """Whether it has a network device on the host is left out: it has none while a slice has it."""
+    return f"{nic.model}, {nic.in_use}" if nic.in_use else nic.model
+
+
 def _disk(disk: Nvme) -> str:
-    return f"{disk.model or 'a disk'}, {disk.size_bytes} bytes"
+    facts = [disk.model or "a disk", disk.serial, f"{disk.size_bytes} bytes", disk.in_use]
+    return ", ".join(filter(None, facts))
 
 
 def _cpus(topology: Topology) -> str:

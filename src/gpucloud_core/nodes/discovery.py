@@ -36,7 +36,9 @@ AMD_TOPOLOGY: Final = "amd-smi topology --json"
 PCI: Final = "lspci -vmm -D"
 PCI_TREE: Final = "grep -rs --include=numa_node . /sys/devices"
 IOMMU: Final = "find /sys/kernel/iommu_groups -type l"
-DISKS: Final = "lsblk -J -b"
+DISKS: Final = "lsblk -J -b -o NAME,TYPE,SIZE,MODEL,SERIAL,FSTYPE,LABEL,MOUNTPOINTS"
+OLD_DISKS: Final = "lsblk -J -b"  # all that an lsblk before 2.37 can say
+NETDEVS: Final = "ip -d -j address"
 CPUS: Final = "lscpu -J"
 CPULISTS: Final = "grep -rs --include=cpulist . /sys/devices/system/node"
 MEMORY: Final = "cat /proc/meminfo"
@@ -70,8 +72,9 @@ def read_topology(outputs: Mapping[str, str]) -> Discovered:
     bus = read_bus(
         lspci=outputs.get(PCI, ""),
         tree=outputs.get(PCI_TREE, ""),
-        lsblk=outputs.get(DISKS, ""),
+        lsblk=outputs.get(DISKS) or outputs.get(OLD_DISKS, ""),
         groups=outputs.get(IOMMU, ""),
+        netdevs=outputs.get(NETDEVS, ""),
     )
     topology = _topology(report, links, cpus, bus, memory or 0)
     faults += [

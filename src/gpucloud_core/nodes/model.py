@@ -71,17 +71,19 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nic:
-    """A network adapter's port, as the PCI bus knows it."""
+    """A network adapter's port or virtual function, as the PCI bus and the kernel know it."""
 
     pci_address: str
     model: str
     numa: int
     pcie_switch: str = ""
+    netdev: str = ""  # ibp17s0; empty where no network device of the host belongs to it
+    in_use: str = ""  # what the host does with it, such as "has an address"; empty: nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nvme:
-    """An NVMe disk. ``mounted`` ones are the host's own and never a slot's."""
+    """An NVMe disk. One that is ``in_use`` is the host's own and never a slot's."""
 
     name: str  # nvme1n1
     pci_address: str = ""  # empty where the node does not tell
@@ -90,6 +92,15 @@ class Nvme:
     model: str = ""
     mounted: bool = False
     pcie_switch: str = ""
+    serial: str = ""
+    contents: str = ""  # what the host has on it, such as "partitions" or "xfs"; not a slice's
+
+    @property
+    def in_use(self) -> str:
+        """Return what the host does with it, to follow its name; empty: nothing."""
+        if self.mounted:
+            return "is mounted"
+        return f"holds {self.contents}" if self.contents else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +212,8 @@ class Slot:
     """The approved, sellable bundle around one GPU: its place, its share and its SSH endpoint.
 
     The endpoint (``ssh_host``, ``ssh_port``) belongs to the slot, so that claiming the slot claims
-    the port. A slice answers at its lowest slot's endpoint.
+    the port. A slice answers at its lowest slot's endpoint. So do its data disk and its network
+    port, which a slice gets where its SKU comes with them.
     """
 
     id: SlotId
@@ -216,6 +228,8 @@ class Slot:
     state: SlotState
     state_since: datetime
     reason: str = ""
+    disk: str = ""  # the node's name of its data disk, nvme1n1; empty: none
+    nic: str = ""  # PCI address of its port or virtual function; empty: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

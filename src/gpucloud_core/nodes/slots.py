@@ -2,7 +2,8 @@
 
 The host keeps a few cores of every NUMA domain and some memory for itself; the rest is shared out
 evenly, each GPU from its own domain, whole cores with all their threads. Like nodes get like
-shares, so that placement can treat them as one kind.
+shares, so that placement can treat them as one kind. Disks and network ports are dealt out by
+``beside``.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Final
 
 from gpucloud_core.kernel.errors import DomainError, ErrorKind
 from gpucloud_core.kernel.ids import SlotId
+from gpucloud_core.nodes.beside import beside, disk_objection, nearness, nic_objection, why_none
 from gpucloud_core.nodes.fabric import is_switched, partition_masks
 from gpucloud_core.nodes.model import Gpu, Node, NodeMode, Slot, SlotState, Topology
 
@@ -125,7 +127,7 @@ def propose_slots(
     at: datetime,
     reserve: HostReserve = HOST_RESERVE,
 ) -> tuple[Slot, ...]:
-    """Return one proposed slot per GPU, each with its share and an SSH endpoint of its own.
+    """Return one proposed slot per GPU, with its share, its disk and port, and an SSH endpoint.
 
     Raises:
         SlotsUnplaced: fewer ids or endpoints than GPUs, or an endpoint twice.
@@ -137,7 +139,8 @@ def propose_slots(
             f"{node.name} has {len(gpus)} GPUs; there are {len(slot_ids)} slot ids and "
             f"{len(set(ends))} different SSH endpoints."
         )
-    made = zip(gpus, slot_ids, ends, shares(node.topology, reserve), strict=False)
+    devices = beside(node.topology, node.mode)
+    made = zip(gpus, slot_ids, ends, shares(node.topology, reserve), devices, strict=False)
     return tuple(
         Slot(
             id=slot_id,
@@ -151,8 +154,10 @@ def propose_slots(
             ssh_port=port,
             state=SlotState.PROPOSED,
             state_since=at,
+            disk=near.disk,
+            nic=near.nic,
         )
-        for gpu, slot_id, (host, port), share in made
+        for gpu, slot_id, (host, port), share, near in made
     )
 
 
@@ -179,6 +184,8 @@ def conditions(node: Node, slot: Slot) -> tuple[Condition, ...]:
         ),
         _condition("cpu_share", bool(slot.cpus), f"CPUs {slot.cpus or 'none'}."),
         _condition("memory_share", slot.memory_mib > 0, f"{slot.memory_mib} MiB."),
+        _data_disk(_seen(node), gpu, slot),
+        _network_port(_seen(node), gpu, slot, node.mode),
         _mode(node),
     ]
     if node.mode is NodeMode.VM:
@@ -211,6 +218,41 @@ def _one_model(topology: Topology, gpu: Gpu) -> Condition:
     models = sorted({other.model for other in topology.gpus})
     reason = f"All GPUs are {gpu.model}." if len(models) == 1 else f"Mixed: {', '.join(models)}."
     return _condition("one_model", len(models) == 1, reason)
+
+
+def _seen(node: Node) -> Topology:
+    """Return the inside as it was last found: what has changed there is not approved unseen."""
+    found = node.findings.found if node.findings else None
+    return found or node.topology
+
+
+def _data_disk(seen: Topology, gpu: Gpu, slot: Slot) -> Condition:
+    disk = next((each for each in seen.nvmes if each.name == slot.disk), None)
+    if not slot.disk:
+        reason = why_none("data disk", ((each.name, disk_objection(each)) for each in seen.nvmes))
+    elif disk is None:
+        reason = f"Disk {slot.disk} is not among those that discovery found."
+    elif objection := disk_objection(disk):
+        reason = f"Disk {disk.name} {objection}."
+    else:
+        reason = f"Disk {disk.name}, {disk.size_bytes // 10**9} GB, {nearness(gpu, disk)}."
+        return _condition("data_disk", True, reason)
+    return _condition("data_disk", not slot.disk, reason)
+
+
+def _network_port(seen: Topology, gpu: Gpu, slot: Slot, mode: NodeMode) -> Condition:
+    nic = next((each for each in seen.nics if each.pci_address == slot.nic), None)
+    if not slot.nic:
+        objections = ((each.pci_address, nic_objection(each, mode)) for each in seen.nics)
+        reason = why_none("network port", objections)
+    elif nic is None:
+        reason = f"Port {slot.nic} is not among those that discovery found."
+    elif nic.in_use:  # that it has no device on the host may be because a slice has it
+        reason = f"Port {nic.pci_address} {nic.in_use}."
+    else:
+        reason = f"Port {nic.pci_address}, {nic.model}, {nearness(gpu, nic)}."
+        return _condition("network_port", True, reason)
+    return _condition("network_port", not slot.nic, reason)
 
 
 def _mode(node: Node) -> Condition:

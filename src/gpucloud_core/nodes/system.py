@@ -1,7 +1,7 @@
 """A standard system: all of a topology but what differs from one machine to the next."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpucloud_core.nodes.model import Gpu, LinkClass, Nic, Nvme, Topology
 
@@ -57,7 +57,7 @@ class System:
             numa_cpus=self.numa_cpus,
             driver_version=self.driver_version,
             nics=self.nics,
-            nvmes=self.nvmes,
+            nvmes=tuple(replace(disk, serial=_disk_serial(seed, disk.name)) for disk in self.nvmes),
         )
 
     @property
@@ -96,6 +96,10 @@ def _uuid(seed: str, index: int, *, prefix: str) -> str:
     digits = hashlib.sha256(f"gpu/{seed}/{index}".encode()).hexdigest()
     parts = (digits[0:8], digits[8:12], digits[12:16], digits[16:20], digits[20:32])
     return f"{prefix}{'-'.join(parts)}"
+
+
+def _disk_serial(seed: str, name: str) -> str:
+    return f"S64{hashlib.sha256(f'disk/{seed}/{name}'.encode()).hexdigest()[:11].upper()}"
 
 
 def _serial(seed: str, index: int) -> str:

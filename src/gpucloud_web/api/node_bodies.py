@@ -106,6 +106,8 @@ class SlotBody(msgspec.Struct, kw_only=True):
     numa: int
     cpus: str
     memory_mib: int
+    disk: str  # the node's name of its data disk; empty: none
+    nic: str  # PCI address of its network port; empty: none
     ssh_host: str
     ssh_port: int
     conditions: list[ConditionBody]
@@ -122,6 +124,8 @@ class SlotBody(msgspec.Struct, kw_only=True):
             numa=slot.numa,
             cpus=slot.cpus,
             memory_mib=slot.memory_mib,
+            disk=slot.disk,
+            nic=slot.nic,
             ssh_host=slot.ssh_host,
             ssh_port=slot.ssh_port,
             conditions=[ConditionBody.of(each) for each in conditions],

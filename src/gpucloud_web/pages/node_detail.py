@@ -46,6 +46,7 @@ class SlotRow:
     pci: str
     numa: str
     share: str
+    beside: tuple[str, ...]
     endpoint: str
     wanting: tuple[str, ...]
     conditions: str
@@ -332,6 +333,7 @@ def _slots(view: NodeView) -> tuple[SlotRow, ...]:
                 pci=pci.get(slot.index, "").split(":", 1)[-1].removesuffix(".0").lower(),
                 numa=str(slot.numa),
                 share=f"{slot.cpus or 'no'} CPUs, {formats.gibibytes(slot.memory_mib)}",
+                beside=_beside(each),
                 endpoint=f"{slot.ssh_host}:{slot.ssh_port}",
                 wanting=tuple(condition.reason for condition in each.wanting),
                 conditions=_conditions(each),
@@ -340,6 +342,15 @@ def _slots(view: NodeView) -> tuple[SlotRow, ...]:
             )
         )
     return tuple(rows)
+
+
+def _beside(each: SlotReview) -> tuple[str, ...]:
+    """Return what the slot's disk and port are, or why it has none, as its conditions say it."""
+    return tuple(
+        condition.reason
+        for condition in each.conditions
+        if condition.holds and condition.code in {"data_disk", "network_port"}
+    )
 
 
 def _conditions(each: SlotReview) -> str:

@@ -147,7 +147,8 @@ class TestDrift:
         await olga.discover(node_id)
 
         view = await olga.read(node_id)
-        assert {one.code for one in view.review.differences} == {"gpu_gone", "gpu_new"}
+        codes = {one.code for one in view.review.differences}
+        assert codes == {"gpu_gone", "gpu_new", "disk_changed"}
         assert view.node.topology != other
         outbox = olga.cloud.transactions.database.outbox
         assert "drift.topology" in {each.event.kind for each in outbox}

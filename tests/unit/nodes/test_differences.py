@@ -19,6 +19,14 @@ def with_first(**given_: Any) -> Topology:
     return replace(NODE, gpus=(replace(FIRST, **given_), *REST))
 
 
+def with_disk(**given_: Any) -> Topology:
+    return replace(NODE, nvmes=(replace(NODE.nvmes[0], **given_), *NODE.nvmes[1:]))
+
+
+def with_nic(**given_: Any) -> Topology:
+    return replace(NODE, nics=(replace(NODE.nics[0], **given_), *NODE.nics[1:]))
+
+
 def codes(after: Topology) -> list[str]:
     return [difference.code for difference in differences(NODE, after)]
 
@@ -43,14 +51,20 @@ class TestDifferences:
             (replace(NODE, driver_version="580.1"), ["driver_changed"]),
             (replace(NODE, numa_cpus=("0-191",)), ["cpus_changed"]),
             (replace(NODE, nics=NODE.nics[1:]), ["nic_gone"]),
-            (
-                replace(NODE, nvmes=(replace(NODE.nvmes[0], size_bytes=1), *NODE.nvmes[1:])),
-                ["disk_changed"],
-            ),
+            (with_disk(size_bytes=1), ["disk_changed"]),
+            (with_disk(serial="another"), ["disk_changed"]),
+            (with_disk(mounted=False, contents=""), ["disk_changed"]),
+            (with_nic(in_use="has an address"), ["nic_changed"]),
+            (with_nic(netdev=""), []),  # a slice has taken it with it
         ],
     )
     def test_are_each_named_once(self, after: Topology, found: list[str]) -> None:
         assert codes(after) == found
+
+    def test_are_none_where_only_a_serial_is_told_for_the_first_time(self) -> None:
+        untold = replace(NODE, nvmes=tuple(replace(disk, serial="") for disk in NODE.nvmes))
+
+        assert differences(untold, NODE) == ()
 
     def test_of_links_name_the_pair_and_both_links(self) -> None:
         links = [list(row) for row in NODE.links]

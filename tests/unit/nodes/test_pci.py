@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gpucloud_core.nodes.bus import read_bus
 from gpucloud_core.nodes.disks import parse_lsblk
 from gpucloud_core.nodes.host import parse_cpulists
+from gpucloud_core.nodes.netdevs import Netdev, parse_netdevs
 from gpucloud_core.nodes.pci import (
     iommu_mates,
     parse_iommu_groups,
@@ -149,6 +150,29 @@ class TestParseLsblk:
         assert disks[0].model == "SAMSUNG MZQL23T8HCLS-00A07"
         assert disks[1].size_bytes == 1_920_383_410_176
 
+    @pytest.mark.parametrize(
+        ("row", "mounted", "contents"),
+        [
+            ({"mountpoints": [None]}, False, ""),
+            ({"fstype": "xfs", "mountpoints": ["/srv"]}, True, "xfs"),
+            ({"fstype": "LVM2_member", "children": [{"type": "lvm"}]}, False, "lvm"),
+            ({"children": [{"type": "part", "mountpoints": [None]}]}, False, "partitions"),
+            ({"children": [{"type": "raid1", "mountpoints": ["/"]}]}, True, "raid1"),
+            ({"children": ["nonsense"]}, False, "something"),
+            ({"fstype": "ext4", "label": "gc0123456789ab", "mountpoints": ["/run/x"]}, False, ""),
+            ({"fstype": "ext4", "label": "gc0123456789abc"}, False, "ext4"),
+            ({"label": "gc0123456789ab", "children": [{"type": "part"}]}, False, "partitions"),
+        ],
+    )
+    def test_tells_what_is_the_hosts_from_what_is_a_slices(
+        self, row: dict[str, object], mounted: bool, contents: str
+    ) -> None:
+        whole = {"name": "nvme1n1", "type": "disk", "size": 1, **row}
+
+        (disk,) = parse_lsblk(json.dumps({"blockdevices": [whole]}))
+
+        assert (disk.mounted, disk.contents) == (mounted, contents)
+
     @pytest.mark.parametrize("text", ["", "lsblk: not found", "[" * 100_000, "{}", "[]", "\x00"])
     def test_finds_no_disk_in_what_is_no_answer(self, text: str) -> None:
         assert parse_lsblk(text) == ()
@@ -173,6 +197,61 @@ class TestParseLsblk:
         parse_lsblk(json.dumps({"blockdevices": [document, {"name": "a", "type": "disk"}]}))
 
 
+def _netdev(address: str = "0000:3d:00.0", /, **facts: object) -> dict[str, object]:
+    return {"ifname": "ibp61s0", "parentbus": "pci", "parentdev": address, **facts}
+
+
+ADDRESS = {"family": "inet", "local": "192.0.2.7", "scope": "global"}
+OF_THE_LINK = {"family": "inet6", "local": "fe80::1", "scope": "link"}
+
+
+class TestParseNetdevs:
+    @pytest.mark.parametrize(
+        ("facts", "in_use"),
+        [
+            ({}, ""),
+            ({"addr_info": []}, ""),
+            ({"addr_info": [OF_THE_LINK]}, ""),
+            ({"addr_info": [OF_THE_LINK, ADDRESS]}, "has an address"),
+            ({"master": "bond0"}, "is part of bond0"),
+            ({"vfinfo_list": [{"vf": 0}]}, "is divided into virtual functions"),
+            ({"vfinfo_list": []}, ""),
+        ],
+    )
+    def test_tells_what_the_host_does_with_a_port(
+        self, facts: dict[str, object], in_use: str
+    ) -> None:
+        found = parse_netdevs(json.dumps([{"ifname": "lo"}, _netdev(**facts)]))
+
+        assert found == {"0000:3d:00.0": Netdev("ibp61s0", in_use)}
+
+    def test_lets_a_function_be_used_that_is_used_by_any_of_its_devices(self) -> None:
+        rows = [_netdev(), _netdev(addr_info=[ADDRESS]), _netdev()]
+
+        assert parse_netdevs(json.dumps(rows))["0000:3d:00.0"].in_use == "has an address"
+
+    @given(
+        document=st.recursive(
+            st.none() | st.integers() | st.text(max_size=4),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["ifname", "parentbus", "parentdev", "addr_info", "scope"]),
+                    inner | st.just("pci"),
+                    max_size=5,
+                )
+            ),
+        )
+    )
+    def test_raises_nothing_for_any_document(self, document: object) -> None:
+        parse_netdevs(json.dumps(document))
+        parse_netdevs(json.dumps([document, _netdev(addr_info=document)]))
+
+    @pytest.mark.parametrize("text", ["", "ip: not found", "[" * 100_000, "{}", "\x00"])
+    def test_finds_nothing_in_what_is_no_answer(self, text: str) -> None:
+        assert parse_netdevs(text) == {}
+
+
 class TestReadBus:
     def test_puts_adapters_and_disks_behind_their_switches(self) -> None:
         bus = read_bus(lspci=LSPCI, tree=TREE, lsblk=json.dumps(LSBLK))
@@ -183,9 +262,17 @@ class TestReadBus:
         first, own = bus.nvmes
         assert (first.pci_address, first.numa, first.pcie_switch) == ("0000:86:00.0", 1, "")
         assert (own.pci_address, own.numa, own.mounted) == ("", -1, True)
+        assert (first.in_use, own.in_use, own.contents) == ("", "is mounted", "partitions")
         assert bus.switch_of("00000000:3C:00.0") == "0000:38:00.0"
         assert bus.iommu_of("00000000:3C:00.0") == (12, ("0000:3d:00.0",))
         assert bus.iommu_of("00000000:99:00.0") == (None, ())
+
+    def test_puts_network_devices_to_their_ports(self) -> None:
+        netdevs = json.dumps([_netdev(master="br0"), _netdev("0000:99:00.0")])
+
+        (nic,) = read_bus(lspci=LSPCI, tree=TREE, lsblk="", netdevs=netdevs).nics
+
+        assert (nic.netdev, nic.in_use) == ("ibp61s0", "is part of br0")
 
     def test_takes_the_groups_that_the_kernel_tells_before_those_of_lspci(self) -> None:
         groups = (

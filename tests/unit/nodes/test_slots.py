@@ -103,6 +103,12 @@ class TestProposeSlots:
         assert len({(slot.ssh_host, slot.ssh_port) for slot in slots}) == 8
         assert all(is_ready(node, slot) for slot in slots)
 
+    def test_gives_each_its_disk_and_its_port(self) -> None:
+        slots = proposed(a_real_node())
+
+        assert [slot.disk for slot in slots] == [f"nvme{number}n1" for number in range(1, 9)]
+        assert len({slot.nic for slot in slots}) == 8
+
     def test_refuses_to_share_an_endpoint(self) -> None:
         with pytest.raises(SlotsUnplaced):
             propose_slots(
@@ -148,6 +154,56 @@ class TestConditions:
         mig = replace(node, mode=NodeMode.MIG)
         assert unmet(mig, slots[0]) == {"gpu_health", "node_mode"}
         assert unmet(mig, slots[1]) == {"node_mode"}
+
+    def test_ask_for_a_disk_and_a_port_that_the_host_leaves_alone(self) -> None:
+        node = a_real_node()
+        slot = proposed(node)[0]
+        disks, nics = list(HGX_H200.nvmes), list(HGX_H200.nics)
+        for code, found, words in (
+            ("data_disk", {"nvmes": (disks[0],)}, "Disk nvme1n1 is not among those"),
+            (
+                "data_disk",
+                {"nvmes": (disks[0], replace(disks[1], mounted=True))},
+                "Disk nvme1n1 is mounted.",
+            ),
+            (
+                "data_disk",
+                {"nvmes": (disks[0], replace(disks[1], contents="partitions"))},
+                "Disk nvme1n1 holds partitions.",
+            ),
+            ("network_port", {"nics": ()}, "Port 0000:11:00.0 is not among those"),
+            (
+                "network_port",
+                {"nics": (replace(nics[0], in_use="has an address"),)},
+                "Port 0000:11:00.0 has an address.",
+            ),
+        ):
+            findings = Findings(at=NOW, found=replace(HGX_H200, **found))
+            seen = replace(node, findings=findings)
+
+            assert unmet(seen, slot) == {code}
+            reasons = [each.reason for each in conditions(seen, slot) if not each.holds]
+            assert reasons[0].startswith(words)
+
+    def test_say_why_nothing_comes_with_it(self) -> None:
+        last = HGX_H200.nvmes[1]
+        used = replace(HGX_H200, nvmes=(HGX_H200.nvmes[0], replace(last, mounted=True)), nics=())
+        node = a_real_node(topology=used)
+        slot = proposed(node)[0]
+
+        reasons = {each.code: each.reason for each in conditions(node, slot)}
+        assert is_ready(node, slot)
+        assert reasons["data_disk"] == (
+            "No data disk comes with it: nvme0n1 is mounted; nvme1n1 is mounted."
+        )
+        assert reasons["network_port"] == "No network port comes with it."
+
+    def test_leave_a_port_alone_that_a_slice_has_taken_with_it(self) -> None:
+        taken = tuple(replace(nic, netdev="") for nic in HGX_H200.nics)
+        node = a_real_node()
+        findings = Findings(at=NOW, found=replace(HGX_H200, nics=taken))
+
+        assert not unmet(replace(node, findings=findings), proposed(node)[0])
 
     def test_ask_for_a_guests_gpu_to_be_alone_in_its_iommu_group(self) -> None:
         first, *rest = HGX_H200.gpus

@@ -1,4 +1,4 @@
-"""The other tools of a node: lspci, lsblk, lscpu and /proc/meminfo, rendered from its topology."""
+"""The other tools of a node: lsblk, ip, lscpu and /proc/meminfo, rendered from its topology."""
 
 import json
 from collections.abc import Sequence
@@ -11,18 +11,36 @@ _SOCKETS: Final = 2
 
 
 def lsblk(topology: Topology) -> str:
-    """``lsblk -J -b``: the node's disks; the one it lives on has partitions."""
+    """``lsblk -J -b``, with all columns: the node's disks; the one it lives on has partitions."""
     disks: list[dict[str, object]] = []
     for number, disk in enumerate(topology.nvmes):
         row = _block(disk.name, f"259:{3 * number}", disk.size_bytes, "disk", None)
+        row |= {"model": disk.model, "serial": disk.serial, "fstype": None, "label": None}
         if disk.mounted:
             rest = disk.size_bytes - 1_128_267_776
             row["children"] = [
                 _block(f"{disk.name}p1", "259:1", 1_127_219_200, "part", "/boot/efi"),
                 _block(f"{disk.name}p2", "259:2", rest, "part", "/"),
             ]
-        disks.append({**row, "model": disk.model})
+        disks.append(row)
     return json.dumps({"blockdevices": disks}, indent=3) + "\n"
+
+
+def ip_address(topology: Topology) -> str:
+    """``ip -d -j address``: a device per port, and the one that the host is reached by."""
+    rows: list[dict[str, object]] = [_netdev("lo", "127.0.0.1", "host")]
+    rows += [
+        {**_netdev(nic.netdev), "parentbus": "pci", "parentdev": nic.pci_address}
+        for nic in topology.nics
+        if nic.netdev
+    ]
+    rows.append(_netdev("eno1", "10.11.0.7", "global"))
+    return json.dumps(rows) + "\n"
+
+
+def _netdev(name: str, address: str = "", scope: str = "") -> dict[str, object]:
+    addresses = [{"family": "inet", "local": address, "scope": scope}] if address else []
+    return {"ifname": name, "operstate": "UP", "addr_info": addresses}
 
 
 def _block(name: str, numbers: str, size: int, kind: str, mount: str | None) -> dict[str, object]:

@@ -24,6 +24,7 @@ from gpucloud_adapters.simulated.host.nvidia_smi import GpuView
 from gpucloud_adapters.simulated.host.session import Process
 from gpucloud_adapters.simulated.host.verbs import VERBS, Before
 from gpucloud_core.nodes import wire
+from gpucloud_core.nodes.discovery import DISKS, NETDEVS
 from gpucloud_core.nodes.holdings import Refused
 from gpucloud_core.nodes.model import Topology
 from gpucloud_core.nodes.ports import NodeRefused
@@ -60,6 +61,8 @@ TOOLS: Final[Mapping[tuple[str, ...], Tool]] = {
     ("amd-smi", "topology", "--json"): _of_amd(amd_smi.VIEWS["topology", "--json"]),
     ("lspci", "-vmm", "-D"): lambda _node, here: pci_text.lspci(here),
     ("lsblk", "-J", "-b"): lambda _node, here: machine_text.lsblk(here),
+    tuple(DISKS.split()): lambda _node, here: machine_text.lsblk(here),
+    tuple(NETDEVS.split()): lambda _node, here: machine_text.ip_address(here),
     ("grep", "-rs", "--include=numa_node", ".", "/sys/devices"): (
         lambda _node, here: pci_text.numa_files(here)
     ),
