@@ -14,6 +14,7 @@ from gpucloud_core.billing.amounts import SYMBOLS
 
 UNKNOWN: Final = "—"
 MINUS: Final = "−"
+PRICE_DECIMALS: Final = 4
 _MICROS: Final = 1_000_000
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _KIB: Final = 1024
@@ -54,18 +55,19 @@ def daily(micros_per_hour: int, currency: str = "USD") -> str:
     return f"about {amount(micros_per_hour * 24, currency, places=0)}/day"
 
 
-def parse_amount(text: str) -> int | None:
+def parse_amount(text: str, *, decimals: int = 2) -> int | None:
     """Return the micro-units that a person typed, such as ``1,250.50`` or ``$ 40``; None if none.
 
-    Two decimals at most: what a payment provider can take.
+    Finer than ``decimals`` is none: two are what a payment provider can take, and unit prices are
+    shown with ``PRICE_DECIMALS``.
     """
     kept = text.strip().lstrip("$€£").replace(",", "").replace(" ", "")
     whole, dot, fraction = kept.partition(".")
     plain = whole.isascii() and whole.isdigit() and len(whole) <= 9  # noqa: PLR2004  a billion
-    cents = (not fraction and not dot) or (
-        fraction.isascii() and fraction.isdigit() and len(fraction) <= 2  # noqa: PLR2004  cents
+    fits = (not fraction and not dot) or (
+        fraction.isascii() and fraction.isdigit() and len(fraction) <= decimals
     )
-    if not (plain and cents):
+    if not (plain and fits):
         return None
     return int(whole) * _MICROS + int(fraction.ljust(6, "0") if fraction else "0")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
+from urllib.parse import quote
 
 from gpucloud_adapters.memory.cloud import SKU
 from gpucloud_adapters.stored.kinds import AUDIT_ROWS, OS_IMAGES, SKUS
@@ -18,7 +19,7 @@ from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.work.model import TaskStatus
 from gpucloud_web.pages.plan_forms import FRESH
 from page_visitor import launched
-from world.page_states import Driver, Matrix, Scene
+from world.page_states import Driver, Matrix, Scene, below, refusal
 
 PLATFORM: Final = Scope.platform()
 DIGEST: Final = f"registry.example/cuda@sha256:{sha256(b'').hexdigest()}"
@@ -97,6 +98,14 @@ async def planned(scene: Scene) -> str:
     await operator(scene)
     await _priced(scene, timedelta(days=3))
     return f"/admin/skus/{SKU}"
+
+
+async def _withdrawn(scene: Scene) -> str:
+    await operator(scene)
+    await _priced(scene, timedelta(days=3))
+    begins = scene.cloud.clock.now() + timedelta(days=3)
+    at_second = quote(begins.replace(microsecond=0).isoformat())
+    return f"{_SKUS}/{SKU}/price/withdraw?at={at_second}"
 
 
 async def kept(scene: Scene) -> str:
@@ -188,10 +197,33 @@ CATALOG_MATRIX: Final[Matrix] = {
         "off_sale": (sku_with(active=False), "Put on sale"),
         "earlier_price": (kept, "an earlier price, kept"),
         "no_image": (sku_with(image_ids=()), "It offers no image"),
+        "archive": (at(f"{_SKUS}/{SKU}/archive"), "It leaves the catalog"),
+        "restore": (sku_with(f"{_SKUS}/{SKU}/restore", active=False), "in the catalog again"),
+        "withdraw": (_withdrawn, "will not come into force"),
+    },
+    f"{_SKUS}/new": {
+        "restricted": (others(f"{_SKUS}/new"), RESTRICTED),
+        "form": (at(f"{_SKUS}/new"), "It is sold once it has a price."),
+        "refused": (refusal(at(f"{_SKUS}/new"), vcpus_per_gpu="many"), "Give a whole number."),
+    },
+    f"{_SKUS}/{{id}}/edit": {
+        "restricted": (others(f"{_SKUS}/{SKU}/edit"), RESTRICTED),
+        "form": (at(f"{_SKUS}/{SKU}/edit"), "what runs keeps what it has"),
+        "refused": (refusal(at(f"{_SKUS}/{SKU}/edit"), vcpus_per_gpu="?"), "Give a whole number."),
+    },
+    f"{_SKUS}/{{id}}/price": {
+        "restricted": (others(f"{_SKUS}/{SKU}/price"), RESTRICTED),
+        "form": (at(f"{_SKUS}/{SKU}/price"), "It is $3.2900 / GPU-h now."),
+        "refused": (refusal(at(f"{_SKUS}/{SKU}/price"), price="dear"), "Type a price, such as"),
     },
     _PLANS: {
         "restricted": (others(_PLANS), "This page is for platform ops"),
         "empty_first": (at(_PLANS), "Nothing was planned yet"),
+    },
+    f"{_PLANS}/new": {
+        "restricted": (others(f"{_PLANS}/new"), "This page is for platform ops"),
+        "form": (at(f"{_PLANS}/new"), "It changes nothing."),
+        "refused": (refusal(at(f"{_PLANS}/new"), mix="all"), "Nothing was planned."),
     },
     f"{_PLANS}/{{id}}": {
         "restricted": (others(f"{_PLANS}/tsk_{'0' * 26}"), "This page is for platform ops"),
@@ -214,6 +246,21 @@ CATALOG_MATRIX: Final[Matrix] = {
         "verified": (trusted(ImageTrust.VERIFIED), "is what the image is named by"),
         "failed": (trusted(ImageTrust.FAILED, "Another content."), "Another content."),
         "withheld": (image_with(active=False), "Nothing can be launched on"),
+        "withhold": (below(image_with(), "/withhold"), "Nobody can choose it"),
+        "offer": (below(image_with(active=False), "/offer"), "It can be chosen on"),
+    },
+    f"{_IMAGES}/new": {
+        "restricted": (others(f"{_IMAGES}/new"), RESTRICTED),
+        "form": (at(f"{_IMAGES}/new"), "It is named by its content"),
+        "refused": (refusal(at(f"{_IMAGES}/new"), runtime="dream"), "Choose one of the runtimes."),
+    },
+    f"{_IMAGES}/{{id}}/edit": {
+        "restricted": (others(f"{_IMAGES}/img_{'0' * 26}/edit"), RESTRICTED),
+        "form": (below(image_with(digest=DIGEST), "/edit"), "never changes"),
+        "refused": (
+            refusal(below(image_with(), "/edit"), name="", version="24.04"),
+            "Use 1 to 120",
+        ),
     },
     _AUDIT: {
         "restricted": (others(_AUDIT), RESTRICTED),

@@ -11,7 +11,7 @@ from gpucloud_adapters.memory.cloud import MemoryCloud
 from page_visitor import PageVisitor
 from world.catalog_states import CATALOG_MATRIX
 from world.operator_states import OPERATOR_MATRIX
-from world.page_states import MATRIX, Matrix, Scene
+from world.page_states import MATRIX, Matrix, Scene, seen
 
 EVERY_STATE: Final[Matrix] = {
     path: {
@@ -27,15 +27,14 @@ async def drawn(only: str = "") -> dict[str, str]:
     """Return each state's page, by screen and state; ``only`` those whose name has it."""
     pages = {}
     for path, states in EVERY_STATE.items():
-        for state, (driver, _) in states.items():
+        for state, (sight, _) in states.items():
             if only not in f"{path} {state}":
                 continue
             cloud = await MemoryCloud.found(nodes=2)
             async with AsyncTestClient(memory_app(cloud)) as client:
                 client.follow_redirects = False
                 visitor = PageVisitor(cloud, client)
-                address = await driver(Scene(visitor, cloud))
-                pages[f"{path} {state}"] = (await visitor.get(address)).text
+                pages[f"{path} {state}"] = (await seen(sight, Scene(visitor, cloud))).text
     return pages
 
 

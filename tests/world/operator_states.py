@@ -19,7 +19,7 @@ from gpucloud_core.nodes.systems import hgx_h200
 from gpucloud_core.notices.tell import TellPeople
 from operator_world import HOST_KEY, NEW_HOST, PRIVATE_KEY
 from page_visitor import PageVisitor, launched
-from world.page_states import Driver, Matrix, Scene
+from world.page_states import Driver, Matrix, Scene, refusal
 
 PLATFORM: Final = Scope.platform()
 ADMIN_NODES: Final = "/admin/nodes"
@@ -247,6 +247,7 @@ OPERATOR_MATRIX: Final[Matrix] = {
         "none": (_timer(None), "Now: when you say so."),
         "ttl": (_timer({"kind": "ttl", "hours": "8"}), 'value="8"'),
         "schedule": (_timer({"kind": "schedule", "at": "2026-01-02T18:00"}), "2026-01-02T18:00"),
+        "refused": (refusal(_timer(None), kind="ttl", hours="long"), "Type hours, such as 8"),
     },
     "/infra/waitlist": {
         "empty_first": (_as_ada("/infra/waitlist"), "Nothing is waited for"),
@@ -258,6 +259,7 @@ OPERATOR_MATRIX: Final[Matrix] = {
     "/infra/waitlist/join": {
         "form": (_join, "Wait for H200 SXM 141 GB ×4"),
         "no_key": (_no_key, "Wait for H200 SXM 141 GB ×4"),
+        "refused": (refusal(_join, kind="launch", days="7", limit="cheap"), "Type a price per GPU"),
     },
     "/tasks/{id}": {
         "batch": (batch_of_four, "on the way"),
@@ -271,9 +273,19 @@ OPERATOR_MATRIX: Final[Matrix] = {
         "empty_filtered": (_olga_at(f"{ATTENTION}?q=zzz"), "No"),
     },
     "/ops/attention/{id}/acknowledge": {
-        "form": (_act("acknowledge"), "Others read it beside the row")
+        "form": (_act("acknowledge"), "Others read it beside the row"),
+        "refused": (
+            refusal(_act("acknowledge"), reason="x" * 3_000),
+            "Say why, in at most 500 characters.",
+        ),
     },
-    "/ops/attention/{id}/snooze": {"form": (_act("snooze"), "For how long")},
+    "/ops/attention/{id}/snooze": {
+        "form": (_act("snooze"), "For how long"),
+        "refused": (
+            refusal(_act("snooze"), reason="x" * 3_000),
+            "Say why, in at most 500 characters.",
+        ),
+    },
     "/admin": {"rows": (_olga_at("/admin", _work), "Total GPUs")},
     "/admin/nodes": {
         "restricted": (_as_ada(ADMIN_NODES), "platform ops or a platform admin"),
@@ -281,7 +293,13 @@ OPERATOR_MATRIX: Final[Matrix] = {
         "empty_filtered": (_olga_at(f"{ADMIN_NODES}?q=zzz"), "No nodes match"),
         "bad_address": (_olga_at(f"{ADMIN_NODES}?view=none"), "Ignored in the address: view."),
     },
-    "/admin/nodes/new": {"form": (_olga_at(f"{ADMIN_NODES}/new"), "Add node")},
+    "/admin/nodes/new": {
+        "form": (_olga_at(f"{ADMIN_NODES}/new"), "Add node"),
+        "refused": (
+            refusal(_olga_at(f"{ADMIN_NODES}/new"), **NEW_NODE | {"port": "0"}),
+            "from 1 to 65535",
+        ),
+    },
     "/admin/nodes/{id}": {
         "undiscovered": (_undiscovered, "Nothing is known of its inside yet"),
         "enrolling": (_enrolling, "all "),
@@ -297,5 +315,6 @@ OPERATOR_MATRIX: Final[Matrix] = {
     "/admin/allocations/{id}": {
         "release_failed": (_admin_allocation, "rlhf-sweep-03"),
         "force_release": (_force_refused, "Force"),
+        "refused": (refusal(_force_refused, confirm="another", reason="stuck"), "Type rlhf"),
     },
 }

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
+from httpx import Response
+
 from gpucloud_adapters.memory.cloud import SKU, MemoryCloud
 from gpucloud_core.access.model import Role
 from gpucloud_core.allocations.model import Allocation, AllocationState
@@ -100,6 +102,28 @@ class Scene:
 
 
 Driver = Callable[[Scene], Awaitable[str]]
+"""Brings a state about; returns the address to look at."""
+Sight = Callable[[Scene], Awaitable[str | Response]]
+"""Likewise; or returns what is seen already, as the answer to a form is."""
+
+
+async def seen(sight: Sight, scene: Scene) -> Response:
+    """Return the page of a state."""
+    found = await sight(scene)
+    return await scene.visitor.get(found) if isinstance(found, str) else found
+
+
+def refusal(driver: Driver, **fields: str) -> Sight:
+    """Return what is seen when the form at an address is sent with what cannot be."""
+
+    async def sight(scene: Scene) -> Response:
+        address = await driver(scene)
+        form = await scene.visitor.get(address)
+        answer = await scene.visitor.submit(form, address.partition("?")[0], fields)
+        assert answer.status_code >= 400, address
+        return answer
+
+    return sight
 
 
 def _state(state: AllocationState, **changes: Any) -> Driver:
@@ -134,7 +158,7 @@ def _then(driver: Driver, address: str) -> Driver:
     return then
 
 
-def _below(driver: Driver, part: str) -> Driver:
+def below(driver: Driver, part: str) -> Driver:
     async def below(scene: Scene) -> str:
         return await driver(scene) + part
 
@@ -145,6 +169,12 @@ async def _signed_out(scene: Scene) -> str:
     await scene.ada()
     await scene.visitor.post("/logout", {})
     return "/login?out"
+
+
+async def _refused_sign_in(scene: Scene) -> Response:
+    address = await _signed_out(scene)
+    form = await scene.visitor.get(address)
+    return await scene.visitor.submit(form, "/login", {"username": "ada", "password": "a guess"})
 
 
 async def _ask_owner(scene: Scene) -> str:
@@ -246,7 +276,7 @@ STRANGE: Final = (
     "x" * 200,
     "a name of words that goes on " * 6,
 )
-Matrix = Mapping[str, Mapping[str, tuple[Driver, str]]]
+Matrix = Mapping[str, Mapping[str, tuple[Sight, str]]]
 MATRIX: Final[Matrix] = {
     "/": {
         "first_run": (_at("/", dollars=0), "Add funds to get started"),
@@ -280,7 +310,7 @@ MATRIX: Final[Matrix] = {
         ),
     },
     "/workloads/{id}/restart": {
-        "refused": (_below(_state(S.RELEASED), "/restart"), "Restart sft-llama?"),
+        "refused": (below(_state(S.RELEASED), "/restart"), "Restart sft-llama?"),
     },
     "/infra/catalog": {
         "sold_out": (_sold_out, "Unavailable"),
@@ -317,11 +347,24 @@ MATRIX: Final[Matrix] = {
             "We have to look at this payment.",
         ),
     },
-    "/account/password": {"form": (_at("/account/password"), "Present password")},
+    "/account/password": {
+        "form": (_at("/account/password"), "Present password"),
+        "refused": (
+            refusal(_at("/account/password"), current_password="not it", new_password="a" * 20),
+            "This is not your present password.",
+        ),
+    },
     "/inbox": {"empty_first": (_at("/inbox"), "Nothing yet")},
-    "/access/ssh-keys": {"empty_first": (_at("/access/ssh-keys", dollars=0), "No key yet")},
+    "/access/ssh-keys": {
+        "empty_first": (_at("/access/ssh-keys", dollars=0), "No key yet"),
+        "refused": (
+            refusal(_at("/access/ssh-keys"), public_key="ssh-rsa"),
+            "The key itself is missing",
+        ),
+    },
     "/login": {
         "personal": (_at("/login"), "Username"),
+        "refused": (_refused_sign_in, "The username or the password is not right."),
         "work_coming": (_at("/login?tab=work"), "Continue with SSO"),
         "signed_out": (_signed_out, "Signed out."),
     },
@@ -331,17 +374,14 @@ MATRIX: Final[Matrix] = {
 
 WITH_OWN_TESTS: Final = {
     "/billing/return": {"confirming"},
-    "/account/password": {"refused"},
-    "/workloads/{id}/timer": {"refused", "ended"},
-    "/infra/waitlist/join": {"refused"},
-    "/ops/attention/{id}/acknowledge": {"restricted", "refused"},
-    "/ops/attention/{id}/snooze": {"restricted", "refused"},
+    "/workloads/{id}/timer": {"ended"},
+    "/ops/attention/{id}/acknowledge": {"restricted"},
+    "/ops/attention/{id}/snooze": {"restricted"},
     "/admin/nodes": {"empty_first"},
-    "/admin/nodes/new": {"restricted", "refused"},
+    "/admin/nodes/new": {"restricted"},
     "/admin/nodes/{id}": {"restricted", "refused"},
     "/admin/allocations": {"bad_address"},
-    "/admin/allocations/{id}": {"restricted", "refused"},
-    "/access/ssh-keys": {"refused", "confirm_delete"},
-    "/login": {"refused"},
+    "/admin/allocations/{id}": {"restricted"},
+    "/access/ssh-keys": {"confirm_delete"},
 }
 """States that tests of their own bring about: they take a form, a provider or several people."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, tzinfo
-from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from gpucloud_core.catalog.manage import SkuAsked, SkuChanges
@@ -19,7 +18,6 @@ from gpucloud_web.pages.visit import Form, one
 _WORDS: Final = ("id", "display_name", "vendor", "gpu_model", "region", "summary")
 _SHARES: Final = ("vcpus_per_gpu", "memory_gib_per_gpu")
 _MIB: Final = 1024
-_MICROS: Final = 1_000_000
 
 
 def _number(form: Form, name: str, faults: list[FieldError], detail: str) -> int:
@@ -195,11 +193,10 @@ def price_of(form: Form, zone: tzinfo) -> tuple[int, datetime | None]:
         ValidationFailed: what was typed is no price, or no instant.
     """
     faults: list[FieldError] = []
-    micros, begins = 0, None
-    try:
-        micros = int(Decimal(one(form, "price").strip().lstrip("$€£")) * _MICROS)
-    except (InvalidOperation, ValueError, OverflowError):
-        detail = "Type a price, such as 2.49."
+    begins = None
+    micros = formats.parse_amount(one(form, "price"), decimals=formats.PRICE_DECIMALS)
+    if micros is None:
+        detail = "Type a price, such as 2.49, with four decimals at most."
         faults.append(FieldError("/price", "invalid", detail))
     if text := one(form, "starts_at").strip():
         try:
@@ -207,7 +204,7 @@ def price_of(form: Form, zone: tzinfo) -> tuple[int, datetime | None]:
             begins = local if local.tzinfo else local.replace(tzinfo=zone)
         except ValueError:
             faults.append(FieldError("/starts_at", "invalid", "Choose a day and a time."))
-    if faults:
+    if micros is None or faults:
         raise ValidationFailed("The price needs another look.", fields=faults)
     return micros, begins
 

@@ -224,7 +224,7 @@ def asked_of(form: Form) -> WaitAsked:
     """
     faults = []
     limit = one(form, "limit").strip()
-    micros = price_of(limit) if limit else None
+    micros = formats.parse_amount(limit, decimals=formats.PRICE_DECIMALS)
     if limit and micros is None:
         detail = "Type a price per GPU and hour such as 2.49, or leave it empty."
         faults.append(FieldError("/limit", "not_an_amount", detail))
@@ -247,17 +247,6 @@ def asked_of(form: Form) -> WaitAsked:
         price_max_micros=micros,
         wait_seconds=int(one(form, "days")) * _DAY,
     )
-
-
-def price_of(text: str) -> int | None:
-    """Return a price per GPU and hour in micro-units, four decimals at most; None if it is none."""
-    whole, dot, fraction = text.strip().lstrip("$€£").partition(".")
-    fraction_fits = (not dot and not fraction) or (
-        fraction.isascii() and fraction.isdigit() and len(fraction) <= 4  # noqa: PLR2004  shown so
-    )
-    if not (whole.isascii() and whole.isdigit() and len(whole) <= 6 and fraction_fits):  # noqa: PLR2004
-        return None
-    return int(whole) * 1_000_000 + int(fraction.ljust(6, "0") if fraction else "0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

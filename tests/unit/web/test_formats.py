@@ -70,6 +70,11 @@ class TestParseAmount:
     def test_takes_what_people_type(self) -> None:
         assert formats.parse_amount(" $1,250.5 ") == 1_250_500_000
 
+    def test_takes_prices_no_finer_than_they_are_shown(self) -> None:
+        """Seen to fail when any number of decimals was taken."""
+        assert formats.parse_amount("2.4905", decimals=formats.PRICE_DECIMALS) == 2_490_500
+        assert formats.parse_amount("2.49051", decimals=formats.PRICE_DECIMALS) is None
+
 
 class TestDuration:
     @pytest.mark.parametrize(

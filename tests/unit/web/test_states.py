@@ -12,7 +12,7 @@ from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_core.kernel.unit import Scope
 from page_visitor import PageVisitor, heading_of, links, title_of
 from world.every_state import EVERY_STATE
-from world.page_states import STRANGE, WITH_OWN_TESTS, Scene, add_copy, many, older_of
+from world.page_states import STRANGE, WITH_OWN_TESTS, Scene, add_copy, many, older_of, seen
 
 FILE: Final = Path(__file__).resolve().parents[3] / "docs" / "ux" / "inventory.toml"
 SCREENS: Final = tomllib.loads(FILE.read_text(encoding="utf-8"))["screen"]
@@ -25,9 +25,8 @@ class TestMatrix:
     async def test_says_so(
         self, visitor: PageVisitor, cloud: MemoryCloud, path: str, state: str
     ) -> None:
-        driver, words = EVERY_STATE[path][state]
-        address = await driver(Scene(visitor, cloud))
-        page = await visitor.get(address)
+        sight, words = EVERY_STATE[path][state]
+        page = await seen(sight, Scene(visitor, cloud))
 
         assert words in unescape(page.text), path
         assert title_of(page.text)
@@ -76,9 +75,9 @@ class TestNumbers:
     async def test_of_ten_thousand_rows_are_counted_paged_and_exported(
         self, visitor: PageVisitor, cloud: MemoryCloud
     ) -> None:
-        driver, _ = EVERY_STATE["/workloads"]["ten_thousand"]
-        address = await driver(Scene(visitor, cloud))
-        first = await visitor.get(f"{address}&limit=100")
+        sight, _ = EVERY_STATE["/workloads"]["ten_thousand"]
+        page = await seen(sight, Scene(visitor, cloud))
+        first = await visitor.get(f"{page.url.raw_path.decode()}&limit=100")
         second = await visitor.get(older_of(first.text))
         export = first.text.partition('id="export"')[0].rpartition('href="')[2].partition('"')[0]
         lines = (await visitor.get(unescape(export))).text.splitlines()
