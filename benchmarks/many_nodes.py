@@ -9,7 +9,10 @@ from gpucloud_core.nodes.systems import hgx_h200
 from world.market import Market
 
 _NODE: Final = "'nod_' || lpad(n::text, 26, '0')"
-_OF: Final = "FROM {table} AS t, generate_series($1::int, $2::int) AS n WHERE t.{key} = $3"
+_OF: Final = """SELECT copy.* FROM {table} AS t, generate_series($1::int, $2::int) AS n,
+    LATERAL {copied} WHERE t.{key} = $3"""
+_COLUMNS: Final = """SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
+    WHERE attrelid = $1::text::regclass AND attnum > 0 AND attgenerated = ''"""
 _COPIES: Final = (
     ("nodes", "id", f"'id', {_NODE}, 'name', 'node-' || n"),
     (
@@ -22,8 +25,9 @@ _COPIES: Final = (
 _KEEP: Final = "CREATE TABLE bench_capacity AS SELECT * FROM node_capacity WHERE node_id = $1"
 _CLEAR: Final = (
     "SET session_replication_role = replica",
-    "TRUNCATE claims, claim_spans, allocations, tasks, task_events, state_changes, outbox",
+    "TRUNCATE claims, allocations, tasks, task_events, state_changes, outbox",
     "SET session_replication_role = origin",
+    "UPDATE claimed_slots SET mask = 0 WHERE mask <> 0",
     "UPDATE slots SET state = 'available' WHERE state <> 'available'",
     """UPDATE node_capacity AS c SET free_mask = c.approved_mask, version = c.version + 1,
        free_vcpus = b.free_vcpus, free_memory_mib = b.free_memory_mib
@@ -49,12 +53,16 @@ class Fleet:
 
     async def grow(self, nodes: int) -> None:
         for table, key, changes in _COPIES:
-            copied = f"(jsonb_populate_record(t, jsonb_build_object({changes}))).*"
+            columns = await self._connection.fetchval(_COLUMNS, table)
+            copied = f"jsonb_populate_record(t, jsonb_build_object({changes})) AS copy"
             if table == "slots":
                 copied = copied.replace("'host-' || n", "'host-' || n || '-' || t.index")
-            source = _OF.format(table=table, key=key)
+            source = _OF.format(table=table, key=key, copied=copied)
             await self._connection.execute(
-                f"INSERT INTO {table} SELECT {copied} {source}", self.nodes, nodes - 1, self._first
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({source})",
+                self.nodes,
+                nodes - 1,
+                self._first,
             )
         self.nodes = nodes
         await self._connection.execute("ANALYZE")

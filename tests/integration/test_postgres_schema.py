@@ -14,7 +14,7 @@ from gpucloud_adapters.stored.kinds import KINDS, LEDGER_TRANSFERS
 ELSEWHERE = {(LEDGER_TRANSFERS.table, "entries")}  # kept as rows of ledger_entries
 OF_NO_KIND = {
     "alembic_version",
-    "claim_spans",
+    "claimed_slots",
     "ledger_accounts",
     "ledger_entries",
     "outbox",
@@ -24,6 +24,7 @@ OF_NO_FIELD = {
     ("audit_rows", "written"),
     ("audit_rows", "written_xid"),
     ("node_capacity", "changed_xid"),
+    ("slots", "answers"),
 }
 TYPES = {int: "bigint", bool: "boolean", datetime: "timestamp with time zone"}
 

@@ -1,12 +1,15 @@
 """The database's own walls, which stand when a program goes wrong.
 
 These tests speak SQL of their own. Seen to fail: the tenants' policy without its CHECK, a table
-without row-level security, spans that a released claim leaves behind, a ledger trigger that looks
-at the entry instead of the transfer.
+without row-level security, bits that a released, moved or deleted claim leaves behind, bits that
+are set without a look at those that are, a node's first claim that refuses a disjoint one beside
+it, a ledger trigger that looks at the entry instead of the transfer.
 """
 # ruff: noqa: S608  table names come from the catalogue or from here; values are parameters
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -99,6 +102,18 @@ async def may(database: asyncpg.Connection, role: str, verb: str, table: str) ->
     return bool(
         await database.fetchval("SELECT has_table_privilege($1, $2, $3)", role, table, verb)
     )
+
+
+async def until_someone_waits(database: asyncpg.Connection) -> None:
+    """Return when another connection waits for a row that this one holds."""
+    for _ in range(500):
+        if await database.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY "
+            "(pg_blocking_pids(pid))"
+        ):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("nobody waits")
 
 
 class TestRowLevelSecurity:
@@ -218,7 +233,7 @@ class TestRowLevelSecurity:
                 for verb in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
                     assert not await may(database, role, verb, table)
         for role in ROLES:
-            assert not await may(database, role, "SELECT, INSERT, UPDATE, DELETE", "claim_spans")
+            assert not await may(database, role, "SELECT, INSERT, UPDATE, DELETE", "claimed_slots")
 
 
 class TestClaims:
@@ -241,8 +256,71 @@ class TestClaims:
             with pytest.raises(asyncpg.ExclusionViolationError):
                 await claim(mask, whole=whole)
         await claim(0b1001)
-        with pytest.raises(asyncpg.ExclusionViolationError):
-            await commit_as(database, PLATFORM_ROLE, "", ("UPDATE claims SET released_at = NULL",))
+        for change in ("released_at = NULL", "mask = 1", "whole_node = true"):
+            with pytest.raises(asyncpg.ExclusionViolationError):
+                await commit_as(database, PLATFORM_ROLE, "", (f"UPDATE claims SET {change}",))
+
+    @pytest.mark.parametrize(
+        "way",
+        [
+            "UPDATE claims SET released_at = now() WHERE mask = 6",
+            "UPDATE claims SET mask = 1 WHERE mask = 6",
+            "UPDATE claims SET node_id = (SELECT max(id) FROM nodes) WHERE mask = 6",
+            "DELETE FROM claims WHERE mask = 6",
+        ],
+    )
+    async def test_leave_nothing_behind(
+        self,
+        database: asyncpg.Connection,
+        transactions: PostgresTransactions,
+        home: Household,
+        way: str,
+    ) -> None:
+        node, last = sorted((a_node(), a_node()), key=lambda one: one.id)
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.nodes.add(node)
+            await unit.nodes.add(last)
+            await unit.claims.add(a_claim(home.tenant.id, node.id, 0b0110))
+            await unit.claims.add(a_claim(home.tenant.id, node.id, 0b1000))
+
+        await commit_as(database, PLATFORM_ROLE, "", (way,))
+
+        values = ("clm_x", home.tenant.id, node.id, 0b0110, False)
+        done = await commit_as(database, PLATFORM_ROLE, "", (self.INSERT, *values))
+        assert done == "INSERT 0 1"
+
+    @pytest.mark.parametrize(("mask", "done"), [(0b0110, None), (0b1001, "INSERT 0 1")])
+    @pytest.mark.parametrize("first_mask", [0, 0b1_0000])
+    async def test_of_one_moment_see_each_other(
+        self,
+        database_url: str,
+        database: asyncpg.Connection,
+        transactions: PostgresTransactions,
+        home: Household,
+        first_mask: int,
+        mask: int,
+        done: str | None,
+    ) -> None:
+        node = a_node()
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.nodes.add(node)
+            if first_mask:
+                await unit.claims.add(a_claim(home.tenant.id, node.id, first_mask))
+        other = await asyncpg.connect(database_url)
+
+        def claim(name: str, bits: int) -> tuple[Any, ...]:
+            return self.INSERT, name, home.tenant.id, node.id, bits, False
+
+        async with acting(database, PLATFORM_ROLE):
+            await database.execute(*claim("clm_1", 0b0010))
+            late = asyncio.create_task(commit_as(other, PLATFORM_ROLE, "", claim("clm_2", mask)))
+            await until_someone_waits(database)
+        if done is None:
+            with pytest.raises(asyncpg.ExclusionViolationError):
+                await late
+        else:
+            assert await late == done
+        await other.close()
 
     async def test_are_open_once_per_allocation(
         self, database: asyncpg.Connection, home: Household

@@ -113,10 +113,8 @@ class PostgresFleet:
     async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:
         values = CLAIMS.mapping.encode(claim)
         may_wait = may_wait and claim.node_id > self._highest_gate
-        taken = await self._session.value(TAKE, {**values, "may_wait": may_wait})
-        if taken:
-            self._note_gate(claim.node_id)
-        return bool(taken)
+        self._note_gate(claim.node_id)  # held from now on, whatever the answer
+        return await self._session.value(TAKE, {**values, "may_wait": may_wait}) is not None
 
     async def set_slots(self, claim: Claim, state: str, reason: str = "") -> None:
         values = {"claim": claim.id, "state": SlotState(state).value, "reason": reason}

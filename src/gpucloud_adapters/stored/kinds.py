@@ -253,7 +253,7 @@ SLOTS: Final[Kind[Slot]] = Kind(
         Unique(("node_id", "disk"), _with_disk),
         Unique(("node_id", "nic"), _with_nic),
     ),
-    found_by=("node_id", "state"),
+    found_by=("node_id",),
     sortable=("index", "state", "state_since"),
     searchable=("id", "gpu_uuid"),
 )
