@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from html import unescape
+from html.parser import HTMLParser
 from typing import Any
 
 from httpx import Response
@@ -35,6 +36,10 @@ class PageVisitor:
     async def submit(self, page: Response, action: str, fields: dict[str, Any]) -> Response:
         """Send the page's form for ``action`` with its hidden inputs and what was filled in."""
         return await self.post(action, hidden_inputs(page.text, action) | fields)
+
+    async def fill(self, page: Response, action: str, fields: dict[str, Any]) -> Response:
+        """Send the page's form as a browser does: what it shows, but for what was filled in."""
+        return await self.post(action, FormReader.of(page.text, action) | fields)
 
     async def follow(self, answer: Response) -> Response:
         assert answer.status_code == 303, answer.text
@@ -70,6 +75,56 @@ class PageVisitor:
     @property
     def is_signed_in(self) -> bool:
         return SESSION_COOKIE in self.cookies
+
+
+class FormReader(HTMLParser):
+    """Reads what a form holds as it is drawn."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__()
+        self.action, self.within = action, False
+        self.fields: dict[str, list[str]] = {}
+        self.select, self.area = "", ""
+
+    @classmethod
+    def of(cls, html: str, action: str) -> dict[str, list[str]]:
+        reader = cls(action)
+        reader.feed(html)
+        return reader.fields
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        name, value = known.get("name") or "", known.get("value") or ""
+        if tag == "form":
+            self.within = known.get("action") == self.action and known.get("method") == "post"
+        if not self.within:
+            return
+        if tag == "input" and name:
+            ticked = known.get("type") not in {"checkbox", "radio"} or "checked" in known
+            if ticked and known.get("type") != "file":
+                self.fields.setdefault(name, []).append(
+                    value or ("on" if "checked" in known else "")
+                )
+        elif tag in {"select", "textarea"}:
+            self.select, self.area = (name, "") if tag == "select" else ("", name)
+            if tag == "textarea":
+                self.fields[name] = [""]
+        elif (
+            tag == "option"
+            and self.select
+            and ("selected" in known or not self.fields.get(self.select))
+        ):
+            self.fields[self.select] = [value]
+
+    def handle_data(self, data: str) -> None:
+        if self.within and self.area:
+            self.fields[self.area] = [self.fields[self.area][0] + data]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self.within = False
+        if tag in {"select", "textarea"}:
+            self.select = self.area = ""
 
 
 def hidden_inputs(html: str, action: str) -> dict[str, str]:

@@ -204,12 +204,12 @@ CATALOG_MATRIX: Final[Matrix] = {
     f"{_SKUS}/new": {
         "restricted": (others(f"{_SKUS}/new"), RESTRICTED),
         "form": (at(f"{_SKUS}/new"), "It is sold once it has a price."),
-        "refused": (refusal(at(f"{_SKUS}/new"), vcpus_per_gpu="many"), "Give a whole number."),
+        "refused": (refusal(at(f"{_SKUS}/new"), vcpus_per_gpu="many"), "Give the vCPUs as a"),
     },
     f"{_SKUS}/{{id}}/edit": {
         "restricted": (others(f"{_SKUS}/{SKU}/edit"), RESTRICTED),
         "form": (at(f"{_SKUS}/{SKU}/edit"), "what runs keeps what it has"),
-        "refused": (refusal(at(f"{_SKUS}/{SKU}/edit"), vcpus_per_gpu="?"), "Give a whole number."),
+        "refused": (refusal(at(f"{_SKUS}/{SKU}/edit"), vcpus_per_gpu="?"), "Give the vCPUs as a"),
     },
     f"{_SKUS}/{{id}}/price": {
         "restricted": (others(f"{_SKUS}/{SKU}/price"), RESTRICTED),

@@ -119,7 +119,7 @@ def refusal(driver: Driver, **fields: str) -> Sight:
     async def sight(scene: Scene) -> Response:
         address = await driver(scene)
         form = await scene.visitor.get(address)
-        answer = await scene.visitor.submit(form, address.partition("?")[0], fields)
+        answer = await scene.visitor.fill(form, address.partition("?")[0], fields)
         assert answer.status_code >= 400, address
         return answer
 

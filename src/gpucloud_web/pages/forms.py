@@ -7,7 +7,7 @@ from typing import Final
 from litestar import Response
 from litestar.response import Redirect
 
-from gpucloud_core.kernel.errors import DomainError, ErrorKind
+from gpucloud_core.kernel.errors import DomainError, ErrorKind, FieldError
 from gpucloud_web.components import FieldFault
 from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.visit import Form, Visit, one
@@ -32,6 +32,15 @@ def form_faults(error: DomainError) -> tuple[FieldFault, ...]:
         for fault in error.fields
     )
     return faults or (FieldFault(field="", text=f"{error.detail} {error.next_step}".strip()),)
+
+
+def whole_number(form: Form, name: str, faults: list[FieldError], called: str) -> int:
+    """Return the whole number in a field, below a billion; 1 and a fault where it is none."""
+    text = one(form, name).strip()
+    if text.isascii() and text.isdigit() and len(text) < 10:  # noqa: PLR2004  a billion
+        return int(text)
+    faults.append(FieldError(f"/{name}", "not_a_number", f"Give {called} as a whole number."))
+    return 1
 
 
 def said(error: DomainError) -> str:

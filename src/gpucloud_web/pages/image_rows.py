@@ -228,6 +228,7 @@ class ImageForm:
     verb: str
     operation: str
     fixed: bool
+    name: str
     values: Mapping[str, str]
     runtimes: tuple[Choice, ...]
     examples: tuple[Fact, ...]
@@ -257,6 +258,7 @@ class ImageForm:
             verb="Save changes" if image else "Add image",
             operation="changeImage" if image else "addImage",
             fixed=image is not None,
+            name=f"{image.name} {image.version}" if image else "",
             values={
                 name: one(form, name) if form else (getattr(image, name) if image else "")
                 for name in names
@@ -295,7 +297,7 @@ def offer_act(used: ImageInUse, act: str, *, key: str, error: str = "") -> Catal
 
 
 def _missed(used: ImageInUse) -> tuple[Consequence, ...]:
-    only = ", ".join(sku.display_name for sku in used.only_here)
+    only = [sku.display_name for sku in used.only_here]
     points = [
         Consequence(icon="ban", text="Nobody can choose it for a new launch."),
         Consequence(
@@ -304,7 +306,8 @@ def _missed(used: ImageInUse) -> tuple[Consequence, ...]:
         ),
     ]
     if only:
-        text = f"{only} offer no other image: nothing more can be launched there."
+        offers = "offers" if len(only) == 1 else "offer"
+        text = f"{', '.join(only)} {offers} no other image: nothing more can be launched there."
         points.append(Consequence(icon="alert-triangle", text=text))
     back = Consequence(icon="arrow-back-up", text="It can be offered again at any time.")
     return (*points, back)

@@ -10,13 +10,20 @@ from gpucloud_core.nodes.systems import SYSTEMS
 from gpucloud_core.placement.plan import MODES, PlanAsked, parse_mix, parse_trace
 from gpucloud_web import formats
 from gpucloud_web.components import Choice, FieldFault
+from gpucloud_web.pages.forms import whole_number
 from gpucloud_web.pages.visit import Form, one
 
 _MODE_WORDS: Final[Mapping[NodeMode, str]] = {
     NodeMode.CONTAINER: "Containers",
     NodeMode.VM: "Virtual machines",
 }
-_NUMBERS: Final = ("nodes", "vcpus_per_gpu", "memory_gib_per_gpu", "every_seconds", "seed")
+_NUMBERS: Final[Mapping[str, str]] = {
+    "nodes": "the nodes",
+    "vcpus_per_gpu": "the vCPUs",
+    "memory_gib_per_gpu": "the memory",
+    "every_seconds": "the seconds",
+    "seed": "the seed",
+}
 _FIELDS: Final = (*_NUMBERS, "system", "pool", "mode", "mix", "launches", "stay_hours", "trace")
 FRESH: Final[Mapping[str, str]] = {
     "system": "hgx-h200",
@@ -86,8 +93,12 @@ def asked_of(form: Form, trace: str) -> PlanAsked:
         ValidationFailed: a field is no number, no mix or no trace.
     """
     wrong: list[FieldError] = []
-    numbers = {name: _whole(form, name, wrong) for name in _NUMBERS}
-    launches = _whole(form, "launches", wrong) if one(form, "launches").strip() else None
+    numbers = {name: whole_number(form, name, wrong, called) for name, called in _NUMBERS.items()}
+    launches = (
+        whole_number(form, "launches", wrong, "the launches")
+        if one(form, "launches").strip()
+        else None
+    )
     stay: float | None = None
     if text := one(form, "stay_hours").strip():
         try:
@@ -113,11 +124,3 @@ def asked_of(form: Form, trace: str) -> PlanAsked:
         stay_hours=stay,
         trace=parse_trace(trace) if trace.strip() else (),
     )
-
-
-def _whole(form: Form, name: str, wrong: list[FieldError]) -> int:
-    text = one(form, name).strip()
-    if text.isascii() and text.isdigit() and len(text) < 10:  # noqa: PLR2004  a billion
-        return int(text)
-    wrong.append(FieldError(f"/{name}", "not_a_number", "Give a whole number."))
-    return 1

@@ -12,20 +12,16 @@ from gpucloud_core.fleet.sold import SoldSku
 from gpucloud_core.kernel.errors import FieldError, ValidationFailed
 from gpucloud_web import formats
 from gpucloud_web.components import Choice, FieldFault
+from gpucloud_web.pages.forms import whole_number
 from gpucloud_web.pages.sku_rows import PATH, RUNTIMES
 from gpucloud_web.pages.visit import Form, one
 
 _WORDS: Final = ("id", "display_name", "vendor", "gpu_model", "region", "summary")
-_SHARES: Final = ("vcpus_per_gpu", "memory_gib_per_gpu")
+_SHARES: Final[Mapping[str, str]] = {
+    "vcpus_per_gpu": "the vCPUs",
+    "memory_gib_per_gpu": "the memory",
+}
 _MIB: Final = 1024
-
-
-def _number(form: Form, name: str, faults: list[FieldError], detail: str) -> int:
-    text = one(form, name).strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 10):  # noqa: PLR2004  a billion
-        faults.append(FieldError(f"/{name}", "not_a_number", detail))
-        return 1
-    return int(text)
 
 
 def _counts(form: Form, faults: list[FieldError]) -> tuple[int, ...]:
@@ -53,8 +49,8 @@ def asked_of(form: Form) -> SkuAsked:
     if runtime not in set(Runtime):
         faults.append(FieldError("/runtime", "unknown", "Choose one of the runtimes."))
     numbers = {
-        name: _number(form, name, faults, "Give a whole number.")
-        for name in ("gpu_memory_gib", *_SHARES)
+        name: whole_number(form, name, faults, called)
+        for name, called in {"gpu_memory_gib": "the memory of a GPU", **_SHARES}.items()
     }
     counts = _counts(form, faults)
     _raise(faults)
@@ -82,7 +78,7 @@ def changes_of(form: Form, sku: Sku) -> SkuChanges:
         ValidationFailed: a number is none.
     """
     faults: list[FieldError] = []
-    vcpus, gib = (_number(form, name, faults, "Give a whole number.") for name in _SHARES)
+    vcpus, gib = (whole_number(form, name, faults, called) for name, called in _SHARES.items())
     counts = _counts(form, faults)
     _raise(faults)
     same_memory = gib == round(sku.memory_mib_per_gpu / _MIB)
