@@ -39,12 +39,33 @@ RETRY_AFTER_SECONDS: Final = 5
 MEDIA_TYPE: Final = "application/problem+json"
 
 _HTTP_CODES: Final = {
-    HTTPStatus.NOT_FOUND: ("not_found", "There is no such address."),
-    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "This address has no such method."),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("body_too_large", "The body is larger than allowed."),
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported_media_type", "Send application/json."),
-    HTTPStatus.TOO_MANY_REQUESTS: ("rate_limited", "That was too often in a short time."),
+    HTTPStatus.NOT_FOUND: (
+        "not_found",
+        "There is no such address.",
+        "It may be mistyped, or what was here is gone.",
+    ),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        "method_not_allowed",
+        "This address has no such method.",
+        "The API reference says which it has.",
+    ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        "body_too_large",
+        "The body is larger than allowed.",
+        "Nothing of it was read.",
+    ),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
+        "unsupported_media_type",
+        "A body of this kind is not read here.",
+        "Send application/json.",
+    ),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        "rate_limited",
+        "That was too often in a short time.",
+        "Wait a moment; nothing was changed.",
+    ),
 }
+"""What the framework refuses: code, title, detail."""
 
 
 class FieldProblem(msgspec.Struct):
@@ -158,8 +179,13 @@ def on_http_error(request: _Request, error: HTTPException) -> Response[object]:
     status = HTTPStatus(error.status_code)
     if status is HTTPStatus.BAD_REQUEST:
         return on_validation(request, ValidationException(detail=error.detail))
-    code, words = _HTTP_CODES.get(status, ("request_refused", status.phrase + "."))
-    return _answer(request, _problem(request, status, code, words, words))
+    plain = (
+        "request_refused",
+        f"{status.phrase}.",
+        "The request was refused; nothing was changed.",
+    )
+    code, title, detail = _HTTP_CODES.get(status, plain)
+    return _answer(request, _problem(request, status, code, title, detail))
 
 
 def on_replayed(_: _Request, earlier: Replayed) -> Response[bytes]:
