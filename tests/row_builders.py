@@ -14,7 +14,7 @@ from gpucloud_core.access.model import (
     TenantKind,
     User,
 )
-from gpucloud_core.allocations.model import Allocation, AllocationState
+from gpucloud_core.allocations.model import Allocation, AllocationState, TerminalLease
 from gpucloud_core.billing.model import BillingAccount, Transfer, TransferKind, WebhookEvent
 from gpucloud_core.catalog.model import Shape
 from gpucloud_core.kernel.ids import (
@@ -112,6 +112,24 @@ def an_ssh_key(tenant_id: TenantId, user_id: UserId, **given: Any) -> SshKey:
         "created_at": NOW,
     }
     return SshKey(**{**facts, **given})
+
+
+def a_lease(allocation: Allocation, **given: Any) -> TerminalLease:
+    facts = {
+        "id": fresh("trm"),
+        "tenant_id": allocation.tenant_id,
+        "allocation_id": allocation.id,
+        "project_id": allocation.project_id,
+        "user_id": None,
+        "actor": "ada",
+        "via": "ui",
+        "ip": "192.0.2.1",
+        "user_agent": "",
+        "correlation_id": "",
+        "opened_at": NOW,
+        "until": NOW,
+    }
+    return TerminalLease(**{**facts, **given})
 
 
 def a_token(tenant_id: TenantId, user_id: UserId, **given: Any) -> OneTimeToken:

@@ -158,7 +158,9 @@ class TerminalWindow {
     say(dialog.querySelector("[data-latency]"), session.latency);
     say(dialog.querySelector("[data-tries]"), session.tries > 1 ? `, try ${session.tries}` : "");
     say(dialog.querySelector("[data-say]"), session.words);
-    dialog.querySelector("[data-again]").hidden = session.state !== "ended";
+    const again = dialog.querySelector("[data-again]");
+    again.hidden = session.state !== "ended";
+    say(again, session.isElsewhere ? "Take it back" : "Open a new shell");
     const tab = dialog.querySelector("[data-tab]");
     say(tab, `tab ${this.#at + 1} of ${this.#tabs.length}`);
     tab.disabled = this.#tabs.length < 2;

@@ -106,6 +106,7 @@ USE_CASES: Final = (
     terminal.OpenShell,
     terminal.JudgeTerminals,
     terminal_record.RecordTerminal,
+    terminal_record.CloseLostTerminals,
     queries.ReadAllocation,
     queries.ListAllocations,
     queries.CountAllocations,

@@ -17,6 +17,7 @@ from gpucloud_adapters.settings import Settings
 from gpucloud_core.allocations.endings import ReleaseExpired, ReleaseUnfunded
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.reconcile import ReconcileMoney, ReconcileNode
+from gpucloud_core.allocations.terminal_record import CloseLostTerminals
 from gpucloud_core.audit.seal import AnchorAudit, SealAudit
 from gpucloud_core.billing.due import MeetDeadline, SettleDue
 from gpucloud_core.billing.webhooks import DueWebhooks, HandleWebhook
@@ -100,6 +101,7 @@ async def jobs_of(
     settle = await container.get(SettleDue)
     deadlines = await container.get(MeetDeadline)
     expired = await container.get(ReleaseExpired)
+    lost_terminals = await container.get(CloseLostTerminals)
     seal_audit = await container.get(SealAudit)
     anchor_audit = await container.get(AnchorAudit)
     sweep_attention = await container.get(SweepAttention)
@@ -121,6 +123,7 @@ async def jobs_of(
         Job("settle", timedelta(seconds=10), settle),
         Job("reconcile", timedelta(seconds=60), reconcile),
         Job("look_again", timedelta(minutes=5), look_again),
+        Job("lost_terminals", timedelta(seconds=15), lost_terminals),
         Job("seal_audit", timedelta(seconds=1), seal_audit),
         Job("anchor_audit", timedelta(minutes=1), anchor_audit),
         Job("attention", timedelta(seconds=30), attention),

@@ -18,6 +18,7 @@ from row_builders import (
     SECOND,
     a_billing_account,
     a_claim,
+    a_lease,
     a_node,
     a_segment,
     a_task,
@@ -30,6 +31,36 @@ MANY = 10_000
 
 
 class DueContract(StoreContract):
+    async def test_keeps_leases_of_terminals_that_are_there_and_finds_those_that_ran_out(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        node, task = a_node(), a_task(home.tenant.id, home.project.id)
+        claim = a_claim(home.tenant.id, node.id, 1)
+        allocation = an_allocation(claim, task, home.user.id)
+        first, second, good = (
+            a_lease(allocation, until=NOW + SECOND * after) for after in (-1, 0, 1)
+        )
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.nodes.add(node)
+            await unit.tasks.add(task)
+            await unit.claims.add(claim)
+            await unit.allocations.add(allocation)
+            for one in (good, second, first):
+                await unit.terminal_leases.add(one)
+
+        async with transactions.begin(PLATFORM) as unit:
+            found = await unit.terminal_leases.lost(NOW, limit=MANY)
+            few = await unit.terminal_leases.lost(NOW, limit=1)
+            kept = await unit.terminal_leases.keep([first.id, "absent"], NOW + SECOND)
+            nobody = await unit.terminal_leases.keep([], NOW)
+            after = await unit.terminal_leases.lost(NOW, limit=MANY)
+        ours = {first.id, second.id, good.id}
+        assert [one for one in found if one.id in ours] == [first, second]
+        assert len(few) == 1
+        assert kept == {first.id}
+        assert not nobody
+        assert [one for one in after if one.id in ours] == [second]
+
     async def test_finds_tasks_that_are_due_and_free(
         self, transactions: Transactions[StoreUnit], home: Household
     ) -> None:

@@ -6,100 +6,30 @@ brings back what died; what was under way is found in the database's due rows.
 
 import asyncio
 import base64
-import json
-import os
 import secrets
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import httpx
 import pytest
 
+from world.api_customer import LAUNCH, PATIENCE, Customer, customer_of
 from world.running_cloud import RunningCloud, running_cloud
 
 pytestmark = pytest.mark.timeout(240)
 
-PATIENCE: Final = 60.0
 RECOVERY_SECONDS: Final = 30.0
 WRITERS: Final = 4
-LAUNCH: Final = "/allocations"
 
 
 @pytest.fixture(scope="module")
 def doomed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCloud]:
     with running_cloud(tmp_path_factory.mktemp("doomed")) as cloud:
         yield cloud
-
-
-def kill(cloud: RunningCloud, name: str) -> None:
-    """SIGKILL a part with all its processes."""
-    rows = json.loads((cloud.home / "children.json").read_text())
-    pid = next(row["pid"] for row in rows if row["name"] == name)
-    os.killpg(pid, signal.SIGKILL)
-
-
-class Customer:
-    """The demo's customer, over HTTP; a dead server is an answer too."""
-
-    def __init__(self, http: httpx.AsyncClient, key_id: str = "") -> None:
-        self.http = http
-        self.key_id = key_id
-
-    async def ask(self, method: str, path: str, **more: Any) -> Any:
-        answer = await self.http.request(method, path, **more)
-        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json()
-
-    async def launch(self, key: str, *, gpus: int = 1) -> httpx.Response:
-        body = {"sku": "h200-sxm", "gpu_count": gpus, "ssh_key_ids": [self.key_id]}
-        return await self.http.post(LAUNCH, json=body, headers={"Idempotency-Key": key})
-
-    async def patiently(self, ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-        """Ask until there is an answer that is not about trouble; no answer may be a 500."""
-        end = time.monotonic() + PATIENCE
-        while True:
-            with suppress(httpx.TransportError):
-                answer = await ask()
-                assert answer.status_code != httpx.codes.INTERNAL_SERVER_ERROR, answer.text
-                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                    return answer
-                assert int(answer.headers["Retry-After"]) > 0
-            assert time.monotonic() < end, "it does not come back"
-            await asyncio.sleep(0.2)
-
-    async def until(self, path: str, *ends: str) -> Any:
-        end = time.monotonic() + PATIENCE
-        while True:
-            found = (await self.patiently(lambda: self.http.get(path))).json()
-            if found["status"] in ends:
-                return found
-            assert time.monotonic() < end, f"{path} stays {found['status']}: {found}"
-            await asyncio.sleep(0.2)
-
-    async def machines(self) -> set[str]:
-        found = await self.ask("GET", LAUNCH, params={"limit": 100})
-        return {row["id"] for row in found["items"]}
-
-    async def give_back(self, machine: str) -> None:
-        path = f"{LAUNCH}/{machine}"
-        await self.ask("POST", f"{path}/release", headers={"Idempotency-Key": machine})
-        await self.until(path, "released")
-
-
-@asynccontextmanager
-async def customer_of(cloud: RunningCloud) -> AsyncIterator[Customer]:
-    async with httpx.AsyncClient(base_url=f"{cloud.url}/api/v1", timeout=30) as http:
-        customer = Customer(http)
-        body = {"username": "demo", "password": cloud.password_of("demo")}
-        signed_in = await customer.ask("POST", "/auth/personal/login", json=body)
-        http.headers["Authorization"] = f"Bearer {signed_in['access_token']}"
-        customer.key_id = (await customer.ask("GET", "/ssh-keys"))["items"][0]["id"]
-        yield customer
 
 
 @pytest.fixture
@@ -146,7 +76,7 @@ class TestWeb:
         async with rows_of(doomed) as looking, rows_of(doomed) as rows, rows.holding_accounts():
             asked = asyncio.create_task(customer.launch("before"))
             await looking.until("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
-            kill(doomed, "web")
+            doomed.kill("web")
             with pytest.raises(httpx.TransportError):
                 await asked
 
@@ -159,7 +89,7 @@ class TestWeb:
         async with rows_of(doomed) as rows:
             asked = asyncio.create_task(customer.launch("after"))
             await rows.until("SELECT count(*) > 0 FROM stored_responses WHERE id LIKE '%/after'")
-            kill(doomed, "web")
+            doomed.kill("web")
             with suppress(httpx.TransportError):
                 await asked
 
@@ -183,7 +113,7 @@ class TestDatabases:
         self, doomed: RunningCloud, customer: Customer
     ) -> None:
         launched = (await customer.launch("queue")).json()
-        kill(doomed, "valkey")
+        doomed.kill("valkey")
         other = await customer.patiently(lambda: customer.launch("no queue"))
         assert other.status_code == httpx.codes.ACCEPTED, other.text
 
@@ -217,7 +147,7 @@ class TestDatabases:
         writing = [asyncio.create_task(write(number)) for number in range(WRITERS)]
         await asyncio.sleep(0.5)
         before = len(acknowledged)
-        kill(doomed, "postgres")
+        doomed.kill("postgres")
         killed = time.monotonic()
         while len(acknowledged) < before + 2 * WRITERS:
             assert time.monotonic() - killed < RECOVERY_SECONDS, troubles[-1:]

@@ -26,6 +26,7 @@ from row_builders import (
     a_billing_account,
     a_capacity,
     a_claim,
+    a_lease,
     a_node,
     a_segment,
     a_session,
@@ -70,6 +71,7 @@ async def fill(transactions: PostgresTransactions, home: Household) -> None:
     node = a_node()
     claim = a_claim(tenant, node.id, 0b1)
     task = a_task(tenant, home.project.id)
+    allocation = an_allocation(claim, task, user)
     paid = a_transfer(tenant, entries={AccountKind.PREPAID: 5, AccountKind.CASH: -5})
     async with transactions.begin(PLATFORM) as unit:
         await unit.nodes.add(node)
@@ -77,7 +79,8 @@ async def fill(transactions: PostgresTransactions, home: Household) -> None:
         await unit.fleet.put(a_capacity(node.id))
         await unit.tasks.add(task)
         assert await unit.fleet.take(claim)
-        await unit.allocations.add(an_allocation(claim, task, user))
+        await unit.allocations.add(allocation)
+        await unit.terminal_leases.add(a_lease(allocation))
         await unit.ssh_keys.add(an_ssh_key(tenant, user))
         await unit.sessions.add(a_session(tenant, user))
         await unit.one_time_tokens.add(a_token(tenant, user))
@@ -146,7 +149,7 @@ class TestRowLevelSecurity:
                 assert {row[0] for row in found} <= {home.tenant.id}, table
                 with_rows += len(found)
 
-        assert with_rows >= 14
+        assert with_rows >= 15
 
     async def test_lets_a_tenant_touch_no_row_of_another(
         self,

@@ -3,15 +3,17 @@
 Everything is the product's but the node: shells are strings that the test prints to. Seen to fail
 when input was still taken from a socket that another had replaced (typed twice, in a random order
 of things), when a shell was read on while nobody could follow, when a session was found by its
-name alone, and when the origin was compared by its beginning.
+name alone, when the origin was compared by its beginning, when whoever came back too late was told
+nothing but that the session is not there, and when a terminal outlived the end that was recorded.
 """
 
 import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -20,10 +22,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
+from gpucloud_adapters.memory.database import Table
+from gpucloud_adapters.stored.kinds import TERMINAL_LEASES
 from gpucloud_core.access.sessions import RevokeSession
+from gpucloud_core.allocations.model import TerminalLease
 from gpucloud_core.allocations.terminal import Holder
 from gpucloud_core.allocations.terminal_life import TerminalLimits
-from gpucloud_core.allocations.terminal_record import RecordTerminal
+from gpucloud_core.allocations.terminal_record import LEASE, CloseLostTerminals, RecordTerminal
 from gpucloud_core.kernel.audit import AuditRow
 from gpucloud_core.kernel.errors import Unavailable
 from gpucloud_core.kernel.ids import AllocationId, TenantId, UserId
@@ -38,6 +43,24 @@ MIB = 1024 * 1024
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "TICK_SECONDS", 0.05)
+
+
+@dataclass
+class Hands:
+    """A clock that is turned by hand."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def hands(gate: Gateway, monkeypatch: pytest.MonkeyPatch) -> Hands:
+    """What the terminals' lives are counted by."""
+    turned = Hands()
+    monkeypatch.setattr(gate.terminals, "clock", turned)
+    return turned
 
 
 @pytest.fixture
@@ -140,7 +163,7 @@ class TestComingBack:
             session_id=None,
             allocation_id=AllocationId("a"),
         )
-        one = held.HeldShell(name="trm_1", holder=who, shell=shell, now=0.0)
+        one = held.HeldShell(name="trm_1", holder=who, shell=shell, clock=Hands())
         old, _ = one.attach(None, acknowledges=True)
         await one.take(old, b"in time ")
 
@@ -180,7 +203,21 @@ class TestComingBack:
         live = await client.connect(blank=True)
 
         assert (live["resumed"], live["lines"], live["offset"]) == (True, 2, 0)
+        assert live["lost"] == 0
         await client.shows(b"one\r\ntwo\r\n$ ")
+
+    async def test_to_a_blank_screen_counts_what_was_before_it(
+        self, gate: Gateway, shells: StringShells
+    ) -> None:
+        client, shell = await opened(gate, shells)
+        client.drop()
+        for _ in range(32):
+            shell.print((b"x" * 1023 + b"\n") * 64)
+        await level(lambda: shell.taken == 2 * MIB)
+
+        live = await client.connect(blank=True)
+
+        assert live["lost"] == live["offset"] >= MIB
 
     async def test_in_another_window_takes_the_terminal_along(
         self, gate: Gateway, shells: StringShells
@@ -223,18 +260,41 @@ class TestComingBack:
 
         assert (over["state"], over["code"]) == ("ended", "terminal_gone")
 
-    async def test_too_late_finds_nothing(
-        self, gate: Gateway, shells: StringShells, monkeypatch: pytest.MonkeyPatch
+    async def test_within_five_minutes_gets_what_was_missed(
+        self, gate: Gateway, shells: StringShells, hands: Hands
     ) -> None:
-        limits = TerminalLimits(detached=timedelta(seconds=0.2))
-        monkeypatch.setattr(gate.terminals, "limits", limits)
+        client, shell = await opened(gate, shells)
+        shell.print(b"before ")
+        await client.shows(b"before ")
+        client.drop()
+        await level(lambda: gate.terminals.shells()[0].life.detached is not None)
+        shell.print(b"meanwhile")
+        hands.seconds += 5 * 60 - 1
+        await asyncio.sleep(4 * registry.TICK_SECONDS)
+
+        live = await client.connect()
+
+        assert (live["state"], live["lost"]) == ("live", 0)
+        await client.fills(len(b"before meanwhile"))
+        assert client.screen == b"before meanwhile"
+
+    async def test_after_five_minutes_is_told_it_was_away_too_long(
+        self, gate: Gateway, shells: StringShells, hands: Hands
+    ) -> None:
         client, shell = await opened(gate, shells)
         client.drop()
+        await level(lambda: gate.terminals.shells()[0].life.detached is not None)
+        hands.seconds += 5 * 60
         await level(lambda: shell.closed)
 
         over = await client.connect()
 
-        assert (over["state"], over["code"]) == ("ended", "terminal_gone")
+        assert (over["state"], over["code"], over["before"]) == ("ended", "detached", True)
+        assert over["reason"] == "You were away too long: a shell waits 5 minutes for you."
+        assert client.socket is not None
+        await client.socket.wait_closed()
+        assert client.socket.close_code == 4408
+        assert len(shells.opened) == 1
 
 
 class TestPressure:
@@ -428,6 +488,36 @@ class TestTheAudit:
             assert (row.actor, row.via, row.ip) == ("ada", "ui", "127.0.0.1")
             assert row.correlation_id == first.correlation_id != ""
 
+    async def test_tells_the_end_of_what_was_silent_too_long_and_it_ends_for_good(
+        self, gate: Gateway, shells: StringShells, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client, shell = await opened(gate, shells)
+        gate.cloud.clock.advance_to(gate.cloud.clock.now() + LEASE)
+        sweep = CloseLostTerminals(transactions=gate.cloud.transactions)
+        assert [await sweep(), await sweep()] == [1, 0]
+
+        monkeypatch.setattr(registry, "HOLD_EVERY", 2)  # as after a long pause of the process
+
+        assert (await client.ended())["code"] == "unchecked"
+        await level(lambda: shell.closed and not gate.terminals.shells())
+        (_, last) = _audited(gate)
+        assert last.changes["reason"] == [None, "process_lost"]
+
+    async def test_is_held_as_long_as_its_process_says_so(
+        self, gate: Gateway, shells: StringShells, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(registry, "HOLD_EVERY", 2)
+        client, shell = await opened(gate, shells)
+        sweep = CloseLostTerminals(transactions=gate.cloud.transactions)
+        table = gate.cloud.transactions.database.table(TERMINAL_LEASES)
+        for _ in range(3):
+            gate.cloud.clock.advance_to(gate.cloud.clock.now() + LEASE / 2)
+            await level(partial(_is_good_until, table, gate.cloud.clock.now() + LEASE))
+            assert await sweep() == 0
+
+        shell.print(b"still here")
+        await client.shows(b"still here")
+
     async def test_must_be_written_before_anything_is_shown(
         self, gate: Gateway, shells: StringShells, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -441,6 +531,10 @@ class TestTheAudit:
         assert (over["state"], over["code"]) == ("ended", "unavailable")
         assert shells.opened[-1].closed
         assert gate.terminals.shells() == ()
+
+
+def _is_good_until(leases: Table[TerminalLease], until: datetime) -> bool:
+    return [lease.until for lease in leases.rows.values()] == [until]
 
 
 def _audited(gate: Gateway) -> list[AuditRow]:

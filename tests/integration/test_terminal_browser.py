@@ -1,8 +1,8 @@
 """The terminal as a person sees it, in a real browser: it drops, comes back, and nothing is lost.
 
 Shells are strings that the test prints to. Seen to fail when what was typed while away was thrown
-away, when the terminal answered questions that it was only shown again, and when 24-bit colours
-were set against the page's policy.
+away, when what was dropped was not said, when the terminal answered questions that it was only
+shown again, and when 24-bit colours were set against the page's policy.
 """
 
 import re
@@ -74,6 +74,26 @@ class TestTheTerminal:
             visitor.complaints[:] = [c for c in visitor.complaints if "ERR_INTERNET" not in c]
             assert visitor.complaints == []
 
+    async def test_says_how_much_was_dropped(self, browser: Browser) -> None:
+        shells = StringShells()
+        async with gateway(shells) as gate, at_the_page(browser, gate) as visitor:
+            page, dialog = visitor.page, dialog_of(visitor)
+            await page.keyboard.press("t")
+            await expect(dialog).to_have_attribute("data-state", "live")
+            (shell,) = shells.opened
+            await page.context.set_offline(offline=True)
+            await expect(dialog).to_have_attribute("data-state", "reconnecting")
+            for _ in range(24):
+                shell.print((b"x" * 79 + b"\n") * 820)  # 65,600 bytes
+            await level(lambda: shell.taken == 24 * 65_600)
+            await page.context.set_offline(offline=False)
+
+            await expect(dialog).to_have_attribute("data-state", "live")
+            said = dialog.locator("[data-say]")
+            await expect(said).to_have_text(
+                re.compile(r"^5\d\d kB of older output were dropped\.$")
+            )
+
     async def test_is_found_again_after_a_reload_and_answers_nothing_twice(
         self, browser: Browser
     ) -> None:
@@ -108,7 +128,7 @@ class TestTheTerminal:
 
             await expect(dialog.get_by_role("status")).to_contain_text("connection to the node")
             await expect(dialog).to_have_attribute("data-state", "ended")
-            await dialog.get_by_role("button", name="Connect again").click()
+            await dialog.get_by_role("button", name="Open a new shell").click()
             await expect(dialog).to_have_attribute("data-state", "live")
             shells.opened[1].print(b"a new one")
             await expect(dialog.locator(".xterm-rows")).to_contain_text("a new one")

@@ -47,6 +47,12 @@ class RunningCloud:
             }
         )
 
+    def kill(self, name: str) -> None:
+        """SIGKILL a part with all its processes."""
+        rows = json.loads((self.home / "children.json").read_text(encoding="utf-8"))
+        pid = next(row["pid"] for row in rows if row["name"] == name)
+        os.killpg(pid, signal.SIGKILL)
+
     def password_of(self, username: str) -> str:
         rows = json.loads((self.home / "demo.json").read_text(encoding="utf-8"))["all"]
         return next(str(row["password"]) for row in rows if row["username"] == username)

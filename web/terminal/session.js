@@ -19,6 +19,7 @@ export class Session {
   words = "";
   latency = "";
   tries = 0;
+  isElsewhere = false; // another window shows this shell
 
   #socket = null;
   #timer = 0;
@@ -30,8 +31,8 @@ export class Session {
   #keptMs = 300_000;
   #attempt = 0;
   #isOver = false;
-  #isElsewhere = false; // another window shows this shell
   #isNew = true; // its screen is blank
+  #before = ""; // why the shell that was asked for is over
   #seen = 0;
   #drawn = 0;
   #acked = 0;
@@ -84,11 +85,12 @@ export class Session {
   /** Open another shell where this one ended, or take it back from another window. */
   again() {
     this.#isOver = false;
-    if (!this.#isElsewhere) {
+    if (!this.isElsewhere) {
       this.#forget();
       this.screen.term.reset();
     }
-    this.#isElsewhere = false;
+    this.isElsewhere = false;
+    this.#lostAt = 0;
     this.connect();
   }
 
@@ -157,9 +159,7 @@ export class Session {
     this.tries = 0;
     this.name = message.session;
     if (this.#isNew) this.#greet(message);
-    else if (message.lost) {
-      this.screen.note(`\n[${message.lost.toLocaleString()} bytes were printed meanwhile and are lost]`);
-    }
+    else if (message.lost) this.screen.note(`\n[${size(message.lost)} were dropped]`);
     this.#seen = this.#drawn = this.#acked = message.offset;
     if (this.#isNew) {
       this.#typedEnd = message.typed + this.#typedEnd;
@@ -168,16 +168,19 @@ export class Session {
     this.#isNew = false;
     this.#trim(message.typed);
     this.#sentEnd = message.typed;
-    this.#show("live");
+    this.#show("live", message.lost ? `${size(message.lost)} of older output were dropped.` : "");
     this.#flush();
     this.#ping();
   }
 
-  #greet({ resumed, lines, end }) {
+  #greet({ resumed, lines, end, lost }) {
     if (this.banner) this.screen.note(this.banner);
+    if (this.#before) this.screen.note(`The shell from before has ended. ${this.#before}`);
+    this.#before = "";
     if (resumed) {
       const count = lines === 1 ? "1 line" : `${lines.toLocaleString()} lines`;
-      this.screen.note(`session resumed, ${count} replayed`);
+      const dropped = lost ? `, ${size(lost)} before them were dropped` : "";
+      this.screen.note(`session resumed, ${count} replayed${dropped}`);
       this.#muteUntil = end;
     }
     this.screen.note("");
@@ -200,14 +203,15 @@ export class Session {
     this.#say({ type: "ack", offset: this.#drawn });
   }
 
-  #ended({ code, reason }) {
-    if (code === "terminal_gone" && this.#isNew) {
+  #ended({ code, reason, before }) {
+    if (before && this.#isNew) {
       this.#hangUp();
       this.#forget(); // remembered from before, and over since: a new shell is what is wanted
+      this.#before = reason;
       this.connect();
       return;
     }
-    this.#isElsewhere = code === "taken_over";
+    this.isElsewhere = code === "taken_over";
     this.#finish(reason);
   }
 
@@ -230,7 +234,7 @@ export class Session {
     this.#isOver = true;
     clearTimeout(this.#timer);
     this.#hangUp();
-    if (!this.#isElsewhere) this.name = "";
+    if (!this.isElsewhere) this.name = "";
     this.tries = 0;
     this.#show("ended", reason);
   }
@@ -301,4 +305,11 @@ export class Session {
     this.words = words;
     this.changed();
   }
+}
+
+/** Say so many bytes in a unit of a size that one can picture. */
+function size(bytes) {
+  if (bytes < 1000) return `${bytes} bytes`;
+  if (bytes < 1_000_000) return `${Math.round(bytes / 1000)} kB`;
+  return `${(bytes / 1_000_000).toFixed(1)} MB`;
 }

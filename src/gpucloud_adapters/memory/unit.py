@@ -26,6 +26,7 @@ from gpucloud_adapters.memory.kind_rows import (
 from gpucloud_adapters.memory.ledger import MemoryLedger
 from gpucloud_adapters.memory.rows import MemoryRows
 from gpucloud_adapters.memory.sign_ins import MemorySessions
+from gpucloud_adapters.memory.terminal_leases import MemoryTerminalLeases
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.access.model import (
@@ -240,6 +241,10 @@ class MemoryUnit:
     @property
     def waitlist(self) -> MemoryWaitlist:
         return MemoryWaitlist(self._database, self._scope)
+
+    @property
+    def terminal_leases(self) -> MemoryTerminalLeases:
+        return MemoryTerminalLeases(self._database, self._scope)
 
     @property
     def state_changes(self) -> MemoryRows[StateChange]:

@@ -24,6 +24,7 @@ from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.sign_ins import PostgresSessions
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.postgres.tasks import TASKS, PostgresTasks
+from gpucloud_adapters.postgres.terminal_leases import PostgresTerminalLeases
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.access.model import (
@@ -285,6 +286,10 @@ class PostgresUnit:
     @property
     def allocations(self) -> due.PostgresAllocations:
         return due.PostgresAllocations(self._session, due.ALLOCATIONS)
+
+    @property
+    def terminal_leases(self) -> PostgresTerminalLeases:
+        return PostgresTerminalLeases(self._session)
 
     @property
     def state_changes(self) -> PostgresStateChanges:

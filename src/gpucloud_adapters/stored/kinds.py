@@ -21,7 +21,7 @@ from gpucloud_core.access.model import (
     TenantMember,
     User,
 )
-from gpucloud_core.allocations.model import Allocation, StateChange
+from gpucloud_core.allocations.model import Allocation, StateChange, TerminalLease
 from gpucloud_core.audit.chain import ChainHead
 from gpucloud_core.billing.model import (
     BillingAccount,
@@ -350,6 +350,7 @@ WAITLIST: Final[Kind[WaitEntry]] = Kind(
 STATE_CHANGES: Final[Kind[StateChange]] = Kind(
     "state_changes", StateChange, found_by=("allocation_id",), sortable=("at",)
 )
+TERMINAL_LEASES: Final[Kind[TerminalLease]] = Kind("terminal_leases", TerminalLease)
 STORED_RESPONSES: Final[Kind[StoredResponse]] = Kind("stored_responses", StoredResponse)
 AUDIT_ROWS: Final[Kind[AuditRow]] = Kind(
     "audit_rows",

@@ -119,6 +119,28 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalLease:
+    """An open terminal, and until when the process that holds it has answered for it.
+
+    It is there while the terminal is open. Who opened it stands here as in the audit, so that
+    whoever closes the books of a process that died can write the end for it.
+    """
+
+    id: str  # the terminal's own name
+    tenant_id: TenantId
+    allocation_id: AllocationId
+    project_id: ProjectId
+    user_id: UserId | None
+    actor: str
+    via: str
+    ip: str
+    user_agent: str
+    correlation_id: str
+    opened_at: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
     """One line of an allocation's timeline."""
 

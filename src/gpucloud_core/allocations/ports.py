@@ -5,7 +5,12 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gpucloud_core.access.ports import AccessUnit
-from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
+from gpucloud_core.allocations.model import (
+    Allocation,
+    AllocationState,
+    StateChange,
+    TerminalLease,
+)
 from gpucloud_core.billing.ports import BillingUnit
 from gpucloud_core.catalog.ports import CatalogUnit
 from gpucloud_core.kernel.ids import AllocationId
@@ -29,8 +34,20 @@ class Allocations(Rows[Allocation], Protocol):
         ...
 
 
+class TerminalLeases(Rows[TerminalLease], Protocol):
+    async def keep(self, names: Sequence[str], until: datetime) -> frozenset[str]:
+        """Let these last until ``until``; return those that are still there."""
+        ...
+
+    async def lost(self, now: datetime, *, limit: int) -> Sequence[TerminalLease]:
+        """Return leases that have run out, locked, the oldest first; skip what others hold."""
+        ...
+
+
 class AllocationUnit(AccessUnit, CatalogUnit, PlacementUnit, BillingUnit, WorkUnit, Protocol):
     @property
     def allocations(self) -> Allocations: ...
+    @property
+    def terminal_leases(self) -> TerminalLeases: ...
     @property
     def state_changes(self) -> Rows[StateChange]: ...

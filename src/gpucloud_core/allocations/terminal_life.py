@@ -43,7 +43,7 @@ NOT_ACTIVE: Final = Ended("not_active", "The workload is no longer active.")
 UNCHECKED: Final = Ended("unchecked", "Your access could not be checked for a minute.")
 TAKEN_OVER: Final = Ended("taken_over", "The terminal is now shown in another window.")
 STOPPING: Final = Ended("stopping", "The service is restarting, and the shell ended with it.")
-DETACHED: Final = Ended("detached", "Nobody came back in time, so the shell was ended.")
+PROCESS_LOST: Final = Ended("process_lost", "The service went down, and the shell with it.")
 
 
 class TooManyTerminals(DomainError):
@@ -55,11 +55,11 @@ class TooManyTerminals(DomainError):
 
 
 class TerminalGone(DomainError):
-    """This terminal session is not here: it ended, or another web process holds it."""
+    """This shell is out of reach: the service went down or moved, and what ran in it has ended."""
 
     code = "terminal_gone"
     kind = ErrorKind.NOT_FOUND
-    next_step = "Open a new terminal."
+    next_step = "Open a new terminal. Files are as they were; keep long work in tmux."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,8 @@ class Warned:
 def overdue(life: Life, limits: TerminalLimits, now: float) -> Ended | None:
     """Return why the terminal must end now, if it must."""
     if life.detached is not None and now - life.detached >= limits.detached.total_seconds():
-        return DETACHED
+        words = f"You were away too long: a shell waits {_span(limits.detached)} for you."
+        return Ended("detached", words)
     if now - life.opened >= limits.total.total_seconds():
         return Ended("total", f"A terminal lasts at most {_span(limits.total)}.")
     if now - life.active >= limits.idle.total_seconds():

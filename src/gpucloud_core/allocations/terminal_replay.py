@@ -14,7 +14,7 @@ BLOCK_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """Where showing goes on, and how many bytes before that are gone."""
+    """Where showing goes on, and how many bytes before that nobody will see."""
 
     offset: int
     lost: int
@@ -70,11 +70,13 @@ class Replay:
     def resume(self, seen: int | None) -> Resumption:
         """Return where to go on for one who has seen ``seen`` bytes; None has a blank screen.
 
-        A blank screen begins with a whole line, if the beginning of the first one is gone. Who
-        claims to have seen more than there was is shown all that is kept.
+        A blank screen begins with a whole line, if the beginning of the first one is gone, and
+        whatever was before that is lost to it. Who claims to have seen more than there was is shown
+        all that is kept.
         """
         if seen is None or seen > self.end:
-            return Resumption(self._first_line(), 0)
+            begin = self._first_line()
+            return Resumption(begin, begin)
         return Resumption(max(seen, self.start), max(self.start - seen, 0))
 
     def lines(self, offset: int) -> int:

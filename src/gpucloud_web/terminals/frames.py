@@ -77,7 +77,8 @@ class Live(msgspec.Struct, kw_only=True):
         session: what to name to come back to this shell.
         offset: place of the first byte that follows.
         end: how many bytes there were when the client came; those before it are shown again.
-        lost: bytes between what the client has seen and ``offset`` that are no longer kept.
+        lost: bytes between what the client has seen, nothing on a blank screen, and ``offset``;
+            they are no longer kept.
         typed: how many typed bytes have arrived so far; the client sends the rest again.
         resumed: the shell was there before.
         lines: how many lines are shown again.
@@ -98,12 +99,17 @@ class Live(msgspec.Struct, kw_only=True):
 
 
 class Over(msgspec.Struct, kw_only=True):
-    """The last frame before the socket is closed."""
+    """The last frame before the socket is closed.
+
+    Attributes:
+        before: it was over before this socket came, which asked to go on with it.
+    """
 
     type: Literal["state"] = "state"
     state: Literal["ended"] = "ended"
     code: str
     reason: str
+    before: bool = False
 
 
 class Notice(msgspec.Struct, kw_only=True):

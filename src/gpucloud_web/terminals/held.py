@@ -8,6 +8,7 @@ types faster than the shell reads is slowed, and what they say besides is still 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -75,7 +76,9 @@ class View:
 class HeldShell:
     """One shell, at most one view of it, and the two jobs that carry its bytes."""
 
-    def __init__(self, *, name: str, holder: Holder, shell: ShellSession, now: float) -> None:
+    def __init__(
+        self, *, name: str, holder: Holder, shell: ShellSession, clock: Callable[[], float]
+    ) -> None:
         self.name = name
         self.holder = holder
         self.shell = shell
@@ -84,8 +87,9 @@ class HeldShell:
         self.ended: Ended | None = None
         self.typed = 0  # bytes taken from sockets
         self.notice = ""
-        self._opened = self._active = now
-        self._detached: float | None = now
+        self._clock = clock
+        self._opened = self._active = clock()
+        self._detached: float | None = self._opened
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = self._told = 0
         self._to_type, self._seen, self._took = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -106,10 +110,10 @@ class HeldShell:
         self._told = self.typed
         return self.view, found
 
-    def detach(self, view: View, now: float) -> None:
+    def detach(self, view: View) -> None:
         if self.view is view:
             self.view = None
-            self._detached = now
+            self._detached = self._clock()
             self._seen.set()
 
     def next_bytes(self, view: View) -> bytes:
@@ -146,7 +150,7 @@ class HeldShell:
         self.typed += len(data)
         self._waiting.append(data)
         self._waiting_bytes += len(data)
-        self._active = asyncio.get_running_loop().time()
+        self._active = self._clock()
         self._to_type.set()
         while self._waiting_bytes > TYPED_BYTES and self.ended is None:
             self._took.clear()
@@ -177,11 +181,10 @@ class HeldShell:
         await self.shell.close()
 
     async def _print(self) -> None:
-        clock = asyncio.get_running_loop().time
         try:
             while data := await self.shell.read():
                 self.replay.append(data)
-                self._active = clock()
+                self._active = self._clock()
                 if self.view is not None:
                     self.view.wake()
                 while self.view is not None and self.replay.end - self.view.sent > AHEAD_BYTES:

@@ -25,7 +25,7 @@ from gpucloud_core.allocations.terminal import (
     JudgeTerminals,
     OpenShell,
 )
-from gpucloud_core.allocations.terminal_life import Ended
+from gpucloud_core.allocations.terminal_life import Ended, TerminalGone
 from gpucloud_core.allocations.terminal_record import RecordTerminal
 from gpucloud_core.allocations.terminal_replay import Resumption
 from gpucloud_core.kernel.errors import DomainError
@@ -64,9 +64,16 @@ async def terminal_socket(socket: Socket, allocation_id: FromPath[str]) -> None:
         admission = await admit(
             token=token, allocation_id=AllocationId(parse_id("alc", allocation_id)), origin=origin
         )
+        if (past := _past(terminals, admission, wish)) is not None:
+            await _end(socket, past, before=True)
+            return
         held = await _held(socket, terminals, admission, wish)
     except DomainError as refusal:
-        await _end(socket, Ended(refusal.code, refusal.detail))
+        await _end(
+            socket,
+            Ended(refusal.code, refusal.detail),
+            before=isinstance(refusal, TerminalGone),
+        )
         return
     view, found = held.attach(wish.seen, acknowledges=wish.acknowledges)
     ended: Ended | None = None
@@ -76,7 +83,7 @@ async def terminal_socket(socket: Socket, allocation_id: FromPath[str]) -> None:
     except _GONE:
         pass  # it left; the shell waits
     finally:
-        held.detach(view, asyncio.get_running_loop().time())
+        held.detach(view)
     if ended is not None:
         await _end(socket, ended)
         if held.is_drained(view) and held.is_seen(view):
@@ -117,6 +124,12 @@ def _token(socket: Socket) -> tuple[str, str | None]:
     offered = [p.strip() for p in socket.headers.get("sec-websocket-protocol", "").split(",")]
     tokens = [each for each in offered if each and each != frames.PROTOCOL]
     return (tokens[0] if tokens else ""), frames.PROTOCOL if frames.PROTOCOL in offered else None
+
+
+def _past(terminals: Terminals, admission: Admission, wish: Wish) -> Ended | None:
+    if wish.session is None:
+        return None
+    return terminals.past(wish.session, admission.holder)
 
 
 async def _held(
@@ -219,11 +232,11 @@ async def _control(held: HeldShell, view: View, text: str) -> None:
             view.say(frames.text_of(frames.Pong(number=number)))
 
 
-async def _end(socket: Socket, ended: Ended) -> None:
+async def _end(socket: Socket, ended: Ended, *, before: bool = False) -> None:
     """Say why it is over and close; a socket that takes no more is left to the server."""
     with suppress(TimeoutError, *_GONE):
         async with asyncio.timeout(LAST_WORDS_SECONDS):
-            over = frames.Over(code=ended.code, reason=ended.words)
+            over = frames.Over(code=ended.code, reason=ended.words, before=before)
             await socket.send_text(frames.text_of(over))
             code = frames.CLOSE_CODES.get(ended.code, frames.CLOSE_NODE)
             await socket.close(code=code, reason=ended.code)
