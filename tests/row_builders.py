@@ -7,6 +7,7 @@ from typing import Any, Final
 from gpucloud_core.access.model import (
     OneTimeToken,
     Project,
+    SavedView,
     Session,
     SessionKind,
     SshKey,
@@ -130,6 +131,12 @@ def a_lease(allocation: Allocation, **given: Any) -> TerminalLease:
         "until": NOW,
     }
     return TerminalLease(**{**facts, **given})
+
+
+def a_view(tenant_id: TenantId, user_id: UserId, **given: Any) -> SavedView:
+    facts = {"list": "workloads", "name": "Mine", "name_key": "mine", "query": {"q": "x"}}
+    ids = {"id": fresh("v"), "tenant_id": tenant_id, "user_id": user_id}
+    return SavedView(**{**ids, **facts, "created_at": NOW, **given})
 
 
 def a_token(tenant_id: TenantId, user_id: UserId, **given: Any) -> OneTimeToken:

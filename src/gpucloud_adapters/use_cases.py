@@ -6,7 +6,15 @@ from dishka import Provider, Scope, provide
 
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.system import SystemSecrets
-from gpucloud_core.access import password, projects, sessions, sign_in, ssh_keys, terminal_tokens
+from gpucloud_core.access import (
+    password,
+    projects,
+    saved_views,
+    sessions,
+    sign_in,
+    ssh_keys,
+    terminal_tokens,
+)
 from gpucloud_core.access.ports import AccessUnit, PasswordHasher, RateLimiter, Secrets
 from gpucloud_core.allocations import (
     catalog,
@@ -82,6 +90,10 @@ USE_CASES: Final = (
     ssh_keys.AddSshKey,
     ssh_keys.ListSshKeys,
     ssh_keys.DeleteSshKey,
+    saved_views.ListViews,
+    saved_views.SaveView,
+    saved_views.ChangeView,
+    saved_views.DeleteView,
     terminal_tokens.MintTerminalToken,
     terminal_tokens.RedeemTerminalToken,
     catalog.ReadCatalog,

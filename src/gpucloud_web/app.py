@@ -42,6 +42,7 @@ from gpucloud_web.api import (
     tasks,
     terminal,
     timers,
+    views,
     waitlist,
 )
 from gpucloud_web.caller import provide_actor, provide_idempotency, provide_project
@@ -82,6 +83,7 @@ API: Final[Sequence[ControllerRouterHandler]] = (
     terminal.mint_terminal_token,
     tasks.Tasks,
     waitlist.WaitlistEntries,
+    views.Views,
     notices.Inbox,
     notices.Attention,
     billing.Billing,

@@ -139,7 +139,7 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SavedView:
+class ViewTab:
     title: str
     href: str
     count: str = ""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gpucloud_web.components import Chip, Kept, MenuEntry, Pager, SavedView
+from gpucloud_web.components import Chip, Kept, MenuEntry, Pager, ViewTab
 from gpucloud_web.formats import Moment
 from gpucloud_web.node_picture import SlotStrip
 
@@ -113,6 +113,7 @@ class ListSpec:
         search: what the search box finds by; empty if it cannot search.
         live: topics whose change draws it again.
         keeps: what else stands in the address of its page, and is carried along.
+        savable: people can keep views of it; not where two lists share one address.
     """
 
     name: str
@@ -125,6 +126,7 @@ class ListSpec:
     bulk: tuple[BulkAction, ...] = ()
     live: str = ""
     keeps: tuple[str, ...] = ()
+    savable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,27 @@ class SortChoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnViews:
+    """What a person may do about their own views of a list.
+
+    Attributes:
+        id, name: the view of theirs that is open; empty if none is.
+        changed: the address has moved away from it.
+        reset: the address of it as it was saved.
+        query, columns: what a view of this very list would keep.
+        new: asks for the name of a new one.
+    """
+
+    id: str
+    name: str
+    changed: bool
+    reset: str
+    query: str
+    columns: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListView:
     """All that ``components/table.html`` may know of a list.
 
@@ -195,13 +218,14 @@ class ListView:
         rows_path: draws rows by id as they are now, or says where they went; empty if rows never
             leave a view of this list.
         export: downloads what the filters leave, as CSV.
+        own: what can be done about saved views; None where nobody saves any.
     """
 
     name: str
     noun: str
     path: str
     address: str
-    views: tuple[SavedView, ...]
+    views: tuple[ViewTab, ...]
     search: str
     search_label: str
     filters: tuple[FilterChoice, ...]
@@ -222,6 +246,7 @@ class ListView:
     export: str
     state: str
     empty: Empty
+    own: OwnViews | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,6 +118,24 @@ class ListsContract(StoreContract):
         assert forwards == expected
         assert backwards == expected
 
+    @pytest.mark.parametrize("search", ["", "a", "%", "no such"])
+    @pytest.mark.parametrize("at_most", [1, 3, 1000])
+    async def test_counts_what_all_pages_show_up_to_a_bound(
+        self, transactions: Transactions[StoreUnit], home: Household, search: str, at_most: int
+    ) -> None:
+        """Seen to fail when a cursor narrowed the count."""
+        await some_keys(transactions, home, self.NAMES)
+        query = ListQuery(search=search, where={"deleted_at": (None,)}, limit=2)
+        forwards, _ = await self.walk(transactions, home, query)
+
+        async with transactions.begin(home.scope) as unit:
+            page = await unit.ssh_keys.page(query)
+            counted = [
+                await unit.ssh_keys.matching(replace(query, cursor=cursor), at_most=at_most)
+                for cursor in (None, page.next_cursor)
+            ]
+        assert counted == [min(at_most, len(forwards))] * 2
+
     @pytest.mark.parametrize("sort", ["ended_at", "-ended_at"])
     async def test_sorts_null_after_every_value(
         self, transactions: Transactions[StoreUnit], home: Household, sort: str

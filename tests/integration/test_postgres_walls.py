@@ -34,6 +34,7 @@ from row_builders import (
     a_task,
     a_token,
     a_transfer,
+    a_view,
     an_allocation,
     an_ssh_key,
 )
@@ -84,6 +85,7 @@ async def fill(transactions: PostgresTransactions, home: Household) -> None:
         await unit.ssh_keys.add(an_ssh_key(tenant, user))
         await unit.sessions.add(a_session(tenant, user))
         await unit.one_time_tokens.add(a_token(tenant, user))
+        await unit.saved_views.add(a_view(tenant, user))
         await unit.usage_segments.add(a_segment(home.project))
         await unit.billing_accounts.add(a_billing_account(tenant))
         await unit.ledger.post(paid)
@@ -149,7 +151,7 @@ class TestRowLevelSecurity:
                 assert {row[0] for row in found} <= {home.tenant.id}, table
                 with_rows += len(found)
 
-        assert with_rows >= 15
+        assert with_rows >= 16
 
     async def test_lets_a_tenant_touch_no_row_of_another(
         self,

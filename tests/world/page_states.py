@@ -277,6 +277,7 @@ STRANGE: Final = (
     "a name of words that goes on " * 6,
 )
 Matrix = Mapping[str, Mapping[str, tuple[Sight, str]]]
+_NEW_VIEW: Final = "/views/new?list=workloads&back=/workloads"
 MATRIX: Final[Matrix] = {
     "/": {
         "first_run": (_at("/", dollars=0), "Add funds to get started"),
@@ -354,6 +355,10 @@ MATRIX: Final[Matrix] = {
             "This is not your present password.",
         ),
     },
+    "/views/new": {
+        "form": (_at(_NEW_VIEW), "Save this view"),
+        "refused": (refusal(_at(_NEW_VIEW), name=" "), "Give the view a name."),
+    },
     "/inbox": {"empty_first": (_at("/inbox"), "Nothing yet")},
     "/access/ssh-keys": {
         "empty_first": (_at("/access/ssh-keys", dollars=0), "No key yet"),
@@ -377,6 +382,8 @@ WITH_OWN_TESTS: Final = {
     "/workloads/{id}/timer": {"ended"},
     "/ops/attention/{id}/acknowledge": {"restricted"},
     "/ops/attention/{id}/snooze": {"restricted"},
+    "/views/{id}/rename": {"form", "refused"},
+    "/views/{id}/delete": {"form"},
     "/admin/nodes": {"empty_first"},
     "/admin/nodes/new": {"restricted"},
     "/admin/nodes/{id}": {"restricted", "refused"},

@@ -14,6 +14,25 @@ async def _delete_key(world: World) -> Call:
     return Call(f"/ssh-keys/{world.key_id}")
 
 
+async def _save_view(_: World) -> Call:
+    body = {"list": "workloads", "name": "Mine", "query": {"view": "active", "by": "me"}}
+    return Call("/me/views", body)
+
+
+async def _saved_view(world: World) -> str:
+    call = await _save_view(world)
+    answer = await world.client.post(API + call.path, json=call.body)
+    return str(answer.json()["id"])
+
+
+async def _change_view(world: World) -> Call:
+    return Call(f"/me/views/{await _saved_view(world)}", {"name": "Ours"})
+
+
+async def _delete_view(world: World) -> Call:
+    return Call(f"/me/views/{await _saved_view(world)}")
+
+
 async def _revoke_session(world: World) -> Call:
     body = {"username": "ada", "password": PASSWORD}
     client = world.client
@@ -26,4 +45,7 @@ EXAMPLES: Final[Mapping[str, Example]] = {
     "addSshKey": _add_key,
     "deleteSshKey": _delete_key,
     "revokeSession": _revoke_session,
+    "saveView": _save_view,
+    "changeView": _change_view,
+    "deleteView": _delete_view,
 }

@@ -20,6 +20,7 @@ export function start() {
   if (!list) return;
   startFilter(list);
   startSelection(list);
+  showTab();
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-show-new]")) load(list, location.href);
   });
@@ -39,6 +40,12 @@ function remember() {
   } catch {
     // a browser that keeps nothing leads back to the whole list
   }
+}
+
+/** On a narrow screen the tabs scroll: the one that is open is to be seen. */
+function showTab() {
+  const tab = document.querySelector("#views [aria-current]");
+  tab?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 // ---- filtering -------------------------------------------------------------------------------
@@ -91,7 +98,7 @@ export async function load(list, address, { retried = false } = {}) {
   if (!answer?.ok || !fresh) return trouble(list, address, answer, page);
   history.replaceState(null, "", address);
   place.replaceWith(fresh.querySelector("#list"));
-  for (const id of ["views", "chips", "export", "total"]) {
+  for (const id of ["views", "own-views", "chips", "export", "total"]) {
     const part = page.getElementById(id);
     if (part) document.getElementById(id)?.replaceWith(part);
   }

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -86,6 +87,10 @@ class MemoryRows(Generic[T]):
 
     async def count(self, **equals: object) -> int:
         return len(await self.find(**equals))
+
+    async def matching(self, query: ListQuery, *, at_most: int) -> int:
+        plan = plan_list(self.kind, replace(query, cursor=None))
+        return min(at_most, len(self.having(lambda row: _matches(plan, row))))
 
     async def page(self, query: ListQuery) -> Page[T]:
         plan = plan_list(self.kind, query)

@@ -32,6 +32,7 @@ from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.access.model import (
     Project,
     ProjectMember,
+    SavedView,
     SshKey,
     Tenant,
     TenantMember,
@@ -165,6 +166,10 @@ class MemoryUnit:
     @property
     def ssh_keys(self) -> MemoryRows[SshKey]:
         return MemoryRows(self._database, self._scope, kinds.SSH_KEYS)
+
+    @property
+    def saved_views(self) -> MemoryRows[SavedView]:
+        return MemoryRows(self._database, self._scope, kinds.SAVED_VIEWS)
 
     @property
     def one_time_tokens(self) -> MemoryOneTimeTokens:

@@ -5,6 +5,7 @@ to a statement, and so nobody can forget one.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select
@@ -72,6 +73,12 @@ class PostgresRows(Generic[T]):
     async def count(self, **equals: object) -> int:
         statement = self.statements.count(Equals.of(self.kind, equals))
         return int(await self.session.value(statement, _equal_values(equals)))
+
+    async def matching(self, query: ListQuery, *, at_most: int) -> int:
+        plan = plan_list(self.kind, replace(query, cursor=None))
+        statement = self.statements.matching(ListShape.of(plan))
+        values = list_values(plan) | {"row_limit": at_most}
+        return int(await self.session.value(statement, values))
 
     async def page(self, query: ListQuery) -> Page[T]:
         plan = plan_list(self.kind, query)

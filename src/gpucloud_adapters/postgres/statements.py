@@ -161,6 +161,14 @@ class Statements(Generic[T]):
     def page(self, shape: ListShape) -> Select[Any]:
         return self._keep(shape, lambda: self._page(shape))
 
+    def matching(self, shape: ListShape) -> Select[Any]:
+        def build() -> Select[Any]:
+            limit = bindparam("row_limit", type_=BigInteger)
+            some = select(self.key).where(*self._conditions(shape)).limit(limit)
+            return select(func.count()).select_from(some.subquery())
+
+        return self._keep(("matching", shape), build)
+
     def _keep(self, name: object, build: Callable[[], Select[Any]]) -> Select[Any]:
         statement = self._kept.get(name)
         if statement is None:
@@ -176,7 +184,7 @@ class Statements(Generic[T]):
             *(self.columns[name].is_(None) for name in equals.null),
         ]
 
-    def _page(self, shape: ListShape) -> Select[Any]:
+    def _conditions(self, shape: ListShape) -> list[ColumnElement[bool]]:
         conditions = [
             _is_any(self.columns[name], f"any_{name}", or_null=or_null)
             for name, or_null in shape.where
@@ -184,6 +192,10 @@ class Statements(Generic[T]):
         conditions += self._spanned(shape)
         if shape.has_search:
             conditions.append(self._contains())
+        return conditions
+
+    def _page(self, shape: ListShape) -> Select[Any]:
+        conditions = self._conditions(shape)
         if shape.after is not None:
             conditions.append(self._comes_after(shape, has_value=shape.after))
         columns = dict.fromkeys((self.columns[shape.sort], self.key))

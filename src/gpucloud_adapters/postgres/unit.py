@@ -30,6 +30,7 @@ from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.access.model import (
     Project,
     ProjectMember,
+    SavedView,
     SshKey,
     Tenant,
     TenantMember,
@@ -57,6 +58,7 @@ _PROJECTS: Final = Statements(kinds.PROJECTS)
 _TENANT_MEMBERS: Final = Statements(kinds.TENANT_MEMBERS)
 _PROJECT_MEMBERS: Final = Statements(kinds.PROJECT_MEMBERS)
 _SSH_KEYS: Final = Statements(kinds.SSH_KEYS)
+_SAVED_VIEWS: Final = Statements(kinds.SAVED_VIEWS)
 _SKUS: Final = Statements(kinds.SKUS)
 _PRICES: Final = Statements(kinds.PRICES)
 _OS_IMAGES: Final = Statements(kinds.OS_IMAGES)
@@ -210,6 +212,10 @@ class PostgresUnit:
     @property
     def ssh_keys(self) -> PostgresRows[SshKey]:
         return PostgresRows(self._session, _SSH_KEYS)
+
+    @property
+    def saved_views(self) -> PostgresRows[SavedView]:
+        return PostgresRows(self._session, _SAVED_VIEWS)
 
     @property
     def one_time_tokens(self) -> due.PostgresOneTimeTokens:

@@ -15,6 +15,7 @@ from gpucloud_core.access.model import (
     OneTimeToken,
     Project,
     ProjectMember,
+    SavedView,
     Session,
     SshKey,
     Tenant,
@@ -209,6 +210,12 @@ SSH_KEYS: Final[Kind[SshKey]] = Kind(
     found_by=("user_id",),
     sortable=("name", "type", "created_at"),
     searchable=("id", "name", "fingerprint", "comment"),
+)
+SAVED_VIEWS: Final[Kind[SavedView]] = Kind(
+    "saved_views",
+    SavedView,
+    unique=(Unique(("tenant_id", "user_id", "list", "name_key")),),
+    found_by=("user_id",),
 )
 ONE_TIME_TOKENS: Final[Kind[OneTimeToken]] = Kind("one_time_tokens", OneTimeToken)
 

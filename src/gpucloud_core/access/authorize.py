@@ -26,6 +26,7 @@ class Action(StrEnum):
     BILLING_PAY = "billing.pay"
     TENANT_READ = "tenant.read"
     INBOX_USE = "inbox.use"
+    VIEWS_USE = "views.use"
 
     PROJECT_READ = "project.read"
     PROJECT_MANAGE = "project.manage"
@@ -97,6 +98,7 @@ GRANTS: Final[Mapping[Action, Grant]] = {
     Action.BILLING_PAY: InTenant(Role.ADMIN),
     Action.TENANT_READ: InTenant(Role.VIEWER),
     Action.INBOX_USE: InTenant(Role.VIEWER),
+    Action.VIEWS_USE: InTenant(Role.VIEWER),
     Action.PROJECT_READ: InProject(Role.VIEWER),
     Action.PROJECT_MANAGE: InProject(Role.ADMIN),
     Action.USAGE_READ: InProject(Role.VIEWER),

@@ -143,6 +143,21 @@ class OneTimeToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedView:
+    """How one person likes to see one list."""
+
+    id: str
+    tenant_id: TenantId
+    user_id: UserId
+    list: str  # the list's name
+    name: str
+    name_key: str  # the case-folded NFKC name, unique among their views of the list
+    query: Mapping[str, str]  # what narrows and orders it, as in its address
+    columns: tuple[str, ...] | None = None  # None: as the browser has them
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
     """Who is asking, resolved once at the edge; the use cases only read it."""
 

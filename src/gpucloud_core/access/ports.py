@@ -10,6 +10,7 @@ from gpucloud_core.access.model import (
     Project,
     ProjectMember,
     Role,
+    SavedView,
     Session,
     SshKey,
     Tenant,
@@ -88,6 +89,8 @@ class AccessUnit(Unit, Protocol):
     def sessions(self) -> Sessions: ...
     @property
     def ssh_keys(self) -> Rows[SshKey]: ...
+    @property
+    def saved_views(self) -> Rows[SavedView]: ...
     @property
     def one_time_tokens(self) -> OneTimeTokens: ...
 

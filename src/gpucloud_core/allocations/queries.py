@@ -15,7 +15,7 @@ from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, ProjectId, TaskId
-from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_core.kernel.rows import COUNTED_MAX, ListQuery, Page
 from gpucloud_core.kernel.time import microseconds_between
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.metering.charge import cost_of
@@ -210,6 +210,18 @@ class CountAllocations:
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
             counted = await unit.allocations.count_by("state", project_id=project_id)
         return {AllocationState(str(state)): number for state, number in counted.items()}
+
+    async def each(
+        self, *, actor: Actor, project_id: ProjectId, queries: Sequence[ListQuery]
+    ) -> list[int]:
+        """Return how many allocations each query finds, up to ``COUNTED_MAX``."""
+        require(actor, Action.ALLOCATION_READ, tenant_id=actor.tenant_id, project_id=project_id)
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            inside = (
+                replace(query, where={**query.where, "project_id": (project_id,)})
+                for query in queries
+            )
+            return [await unit.allocations.matching(one, at_most=COUNTED_MAX) for one in inside]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

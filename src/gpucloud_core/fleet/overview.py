@@ -14,7 +14,7 @@ from gpucloud_core.allocations.model import Allocation, AllocationState, StateCh
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, NodeId
-from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_core.kernel.rows import COUNTED_MAX, ListQuery, Page
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.nodes.model import Node, NodeStatus
 from gpucloud_core.placement.model import NodeCapacity
@@ -177,6 +177,12 @@ class CountAnyAllocations:
         async with self.transactions.begin(Scope.platform()) as unit:
             counted = await unit.allocations.count_by("state")
         return {AllocationState(str(state)): number for state, number in counted.items()}
+
+    async def each(self, *, actor: Actor, queries: Sequence[ListQuery]) -> list[int]:
+        """Return how many each query finds, up to ``COUNTED_MAX``."""
+        require(actor, Action.ANY_ALLOCATION_READ)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            return [await unit.allocations.matching(one, at_most=COUNTED_MAX) for one in queries]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

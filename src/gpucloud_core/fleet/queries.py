@@ -14,7 +14,7 @@ from gpucloud_core.fleet.held import Holding, holdings_on
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import NodeId
-from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_core.kernel.rows import COUNTED_MAX, ListQuery, Page
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.nodes.model import Node, NodeStatus, Slot
 from gpucloud_core.nodes.review import NodeReview, review
@@ -98,6 +98,12 @@ class CountNodes:
         async with self.transactions.begin(Scope.platform()) as unit:
             counted = await unit.nodes.count_by("status")
         return {NodeStatus(str(status)): number for status, number in counted.items()}
+
+    async def each(self, *, actor: Actor, queries: Sequence[ListQuery]) -> list[int]:
+        """Return how many each query finds, up to ``COUNTED_MAX``."""
+        require(actor, Action.NODE_READ)
+        async with self.transactions.begin(Scope.platform()) as unit:
+            return [await unit.nodes.matching(one, at_most=COUNTED_MAX) for one in queries]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ PREFIXES: Final = {
     "not": "inbox notice",
     "att": "attention row",
     "wtl": "waitlist entry",
+    "v": "saved view",
 }
 """What each prefix stands for; the glossary page is printed from it."""
 

@@ -7,9 +7,11 @@ neither sees nor writes another's rows.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+COUNTED_MAX: Final = 1_000
+"""Up to here the rows of what somebody asks for are counted; of more it is said that it is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,14 @@ class Rows(Protocol[T]):
 
     async def count(self, **equals: object) -> int:
         """Return how many rows ``find`` would."""
+        ...
+
+    async def matching(self, query: ListQuery, *, at_most: int) -> int:
+        """Return how many rows all pages of ``query`` have together, counting up to ``at_most``.
+
+        Raises:
+            ValidationFailed: as for a page.
+        """
         ...
 
     async def page(self, query: ListQuery) -> Page[T]:

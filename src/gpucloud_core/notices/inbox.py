@@ -1,5 +1,6 @@
 """A person's inbox, in the tenant they work in now."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -7,7 +8,7 @@ from gpucloud_core.access.acting import fact_by, person
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.rows import ListQuery, Page
+from gpucloud_core.kernel.rows import COUNTED_MAX, ListQuery, Page
 from gpucloud_core.kernel.unit import Json, Scope, Transactions
 from gpucloud_core.notices.model import InboxNotice
 from gpucloud_core.notices.ports import NoticeUnit
@@ -39,6 +40,16 @@ class CountUnread:
         require(actor, Action.INBOX_USE, tenant_id=actor.tenant_id)
         async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
             return await unit.inbox_notices.count(user_id=person(actor), read_at=None)
+
+    async def each(self, *, actor: Actor, queries: Sequence[ListQuery]) -> list[int]:
+        """Return how many of the actor's notices each query finds, up to ``COUNTED_MAX``."""
+        require(actor, Action.INBOX_USE, tenant_id=actor.tenant_id)
+        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            mine = (
+                replace(query, where={**query.where, "user_id": (person(actor),)})
+                for query in queries
+            )
+            return [await unit.inbox_notices.matching(one, at_most=COUNTED_MAX) for one in mine]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

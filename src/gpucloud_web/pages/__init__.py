@@ -18,6 +18,7 @@ from gpucloud_web.pages.inbox import InboxPages
 from gpucloud_web.pages.launch import LaunchPages
 from gpucloud_web.pages.live import live
 from gpucloud_web.pages.nodes import NodeActPages, NodePages
+from gpucloud_web.pages.own_views import OwnViewPages
 from gpucloud_web.pages.palette import find
 from gpucloud_web.pages.plans import PlanPages
 from gpucloud_web.pages.preferences import (
@@ -50,6 +51,7 @@ PAGES: Final[Sequence[ControllerRouterHandler]] = (
     BillingPages,
     KeyPages,
     InboxPages,
+    OwnViewPages,
     find,
     DashboardPages,
     AnyAllocationPages,

@@ -1,5 +1,7 @@
 """Admin: the dashboard, and the allocations of every tenant with what may be forced."""
 
+from functools import partial
+
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency, Provide
@@ -25,8 +27,8 @@ from gpucloud_web.pages.admin_rows import (
     DashboardPage,
     ForcePage,
     OneAnyPage,
+    query_of,
     spec_of,
-    where_of,
 )
 from gpucloud_web.pages.forms import refused, said, submitted
 from gpucloud_web.pages.insiders import INSIDERS, provide_insider
@@ -79,9 +81,8 @@ class AnyAllocationPages(Controller):
         nodes = await list_nodes(actor=visit.actor, query=ListQuery(sort="name", limit=100))
         spec = spec_of({line.node.id: line.node.name for line in nodes.items})
         asked = visit.list_state(self.path, spec)
-        state, page = await asked.read(
-            lambda now: list_any(actor=visit.actor, query=now.query(where_of(now)))
-        )
+        state, page = await asked.read(lambda now: list_any(actor=visit.actor, query=query_of(now)))
+        state = await state.counted(query_of, partial(count_any.each, actor=visit.actor))
         view = AnyPage.of(
             state=state,
             page=page,

@@ -8,7 +8,7 @@ from typing import Final
 from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.fleet.overview import AnyAllocation, AnyLine, Hardware, Overview
-from gpucloud_core.kernel.rows import Page
+from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.notices.model import AttentionRow
 from gpucloud_web import formats
 from gpucloud_web.components import Consequence, Fact, Kpi, MenuEntry, TimelineRow
@@ -200,6 +200,11 @@ def where_of(state: ListState) -> dict[str, tuple[object, ...]]:
     if node := state.filters.get("node"):
         where["node_id"] = (node,)
     return where
+
+
+def query_of(state: ListState) -> ListQuery:
+    """Return what an address asks the list for."""
+    return state.query(where_of(state))
 
 
 def any_row(line: AnyLine, names: Mapping[str, str], zone: tzinfo, *, may_force: bool) -> TableRow:

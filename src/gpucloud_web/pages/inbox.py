@@ -1,6 +1,7 @@
 """The inbox: what a person was told, and whether they have read it."""
 
 from datetime import datetime, tzinfo
+from functools import partial
 from typing import Final
 
 from dishka.integrations.litestar import FromDishka
@@ -9,10 +10,12 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from gpucloud_core.notices.inbox import UNREAD, ListInbox, MarkRead
+from gpucloud_core.kernel.rows import ListQuery
+from gpucloud_core.notices.inbox import UNREAD, CountUnread, ListInbox, MarkRead
 from gpucloud_core.notices.model import InboxNotice
 from gpucloud_web import formats
 from gpucloud_web.components import MenuEntry
+from gpucloud_web.pages.addresses import ListState
 from gpucloud_web.pages.list_page import ListPage
 from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.visit import Visit, provide_visit
@@ -69,6 +72,10 @@ def notice_row(notice: InboxNotice, now: datetime, zone: tzinfo) -> Row:
     )
 
 
+def _query_of(state: ListState) -> ListQuery:
+    return state.query({"read_at": UNREAD} if state.view == "unread" else {})
+
+
 class InboxPages(Controller):
     path = "/inbox"
     include_in_schema = False
@@ -76,16 +83,17 @@ class InboxPages(Controller):
 
     @get()
     async def index(
-        self, visit: NamedDependency[Visit], list_inbox: FromDishka[ListInbox]
+        self,
+        visit: NamedDependency[Visit],
+        list_inbox: FromDishka[ListInbox],
+        count_unread: FromDishka[CountUnread],
     ) -> Response[str]:
         """List what one was told, newest first."""
         asked = visit.list_state("/inbox", INBOX)
         state, page = await asked.read(
-            lambda now: list_inbox(
-                actor=visit.actor,
-                query=now.query({"read_at": UNREAD} if now.view == "unread" else {}),
-            )
+            lambda now: list_inbox(actor=visit.actor, query=_query_of(now))
         )
+        state = await state.counted(_query_of, partial(count_unread.each, actor=visit.actor))
         rows = [notice_row(one, visit.now, visit.zone) for one in page.items]
         view = state.list_view(
             page,

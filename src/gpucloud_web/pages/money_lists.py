@@ -35,6 +35,7 @@ USAGE: Final = ListSpec(
     filters=(FilterField(name="from", title="From"), FilterField(name="to", title="Before")),
     live="money",
     keeps=("range",),
+    savable=False,
 )
 NO_USAGE: Final = Empty(
     heading="Nothing billed yet",
@@ -74,6 +75,7 @@ LEDGER: Final = ListSpec(
     ),
     live="money",
     keeps=("range",),
+    savable=False,
 )
 NO_TRANSFERS: Final = Empty(
     heading="Nothing posted yet",

@@ -14,7 +14,7 @@ from gpucloud_core.nodes.model import NodeMode, NodeStatus, Slot, SlotState
 from gpucloud_core.nodes.review import SlotReview
 from gpucloud_core.placement.explain import explain_placement
 from gpucloud_web import formats
-from gpucloud_web.components import Choice, Fact, FieldFault, MenuEntry, SavedView
+from gpucloud_web.components import Choice, Fact, FieldFault, MenuEntry, ViewTab
 from gpucloud_web.node_picture import OUT_OF_SALE, Holder, TopologyPicture, mask_of
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.node_forms import PLACE_FIELDS, kinds, place_words
@@ -100,7 +100,7 @@ class NodePage:
     working: str
     working_href: str
     facts: tuple[Fact, ...]
-    tabs: tuple[SavedView, ...]
+    tabs: tuple[ViewTab, ...]
     tab: str
     picture: TopologyPicture | None
     slots: tuple[SlotRow, ...]
@@ -154,7 +154,7 @@ class NodePage:
             working_href=f"/tasks/{moving.id}" if moving else "",
             facts=_facts(view),
             tabs=tuple(
-                SavedView(
+                ViewTab(
                     title=title,
                     href=address(href, tab=name if name != "topology" else ""),
                     count=_count(view, name),

@@ -6,7 +6,7 @@ from datetime import tzinfo
 from typing import Final
 
 from gpucloud_core.fleet.queries import NodeLine
-from gpucloud_core.kernel.rows import Page
+from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.nodes.model import Node, NodeStatus, SlotState
 from gpucloud_web import formats
 from gpucloud_web.components import MenuEntry
@@ -54,6 +54,11 @@ NO_NODES: Final = Empty(
 def where_of(state: ListState) -> dict[str, tuple[object, ...]]:
     """Return the conditions that a saved view means."""
     return {"status": VIEWS[state.view][1]}
+
+
+def query_of(state: ListState) -> ListQuery:
+    """Return what an address asks the list for."""
+    return state.query(where_of(state))
 
 
 def strip_of(line: NodeLine) -> SlotStrip | None:

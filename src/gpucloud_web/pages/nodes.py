@@ -1,6 +1,7 @@
 """Admin, Nodes: the list, adding one, one node with its picture, and every act on it."""
 
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 
 from dishka.integrations.litestar import FromDishka
@@ -29,7 +30,7 @@ from gpucloud_web.pages.forms import form_faults, refused, said, status_of, subm
 from gpucloud_web.pages.insiders import INSIDERS, provide_insider
 from gpucloud_web.pages.node_detail import TABS, NodePage
 from gpucloud_web.pages.node_forms import AddNodePage, AskPage, asked_of, place_of
-from gpucloud_web.pages.node_list import NODES, NodesPage, where_of
+from gpucloud_web.pages.node_list import NODES, NodesPage, query_of
 from gpucloud_web.pages.node_words import BY_PATH, VERBS
 from gpucloud_web.pages.rendered import see_other
 from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one
@@ -77,8 +78,9 @@ class NodePages(Controller):
         """List the fleet."""
         asked = visit.list_state(self.path, NODES)
         state, page = await asked.read(
-            lambda now: list_nodes(actor=visit.actor, query=now.query(where_of(now)))
+            lambda now: list_nodes(actor=visit.actor, query=query_of(now))
         )
+        state = await state.counted(query_of, partial(count_nodes.each, actor=visit.actor))
         view = NodesPage.of(
             state=state,
             page=page,

@@ -4,7 +4,7 @@ A Litestar dependency makes it once per request; handlers read it and hand it th
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -16,8 +16,9 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 
 from gpucloud_core.access.authorize import Action, Allowed, authorize
-from gpucloud_core.access.model import Actor
+from gpucloud_core.access.model import Actor, SavedView
 from gpucloud_core.access.projects import Me, ReadMe
+from gpucloud_core.access.saved_views import ListViews
 from gpucloud_core.allocations.lifecycle import NEEDS_ATTENTION
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.allocations.ports import AllocationUnit
@@ -120,7 +121,13 @@ class Visit:
     def list_state(self, path: str, spec: ListSpec) -> ListState:
         """Return what this address and this person's choice of columns say about a list."""
         columns = self.request.cookies.get(columns_cookie(spec.name))
-        return ListState.of(path, dict(self.request.query_params), spec, columns=columns)
+        state = ListState.of(path, dict(self.request.query_params), spec, columns=columns)
+
+        async def saved() -> tuple[SavedView, ...]:
+            list_views = await self.use_case(ListViews)
+            return await list_views(actor=self.actor, of=spec.name)
+
+        return replace(state, source=saved)
 
     async def use_case(self, kind: type[T]) -> T:
         """Return a use case by its class, for the few that only some branches of a page need."""

@@ -12,7 +12,7 @@ from gpucloud_core.allocations.queries import AllocationView
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_web import formats
 from gpucloud_web.charts import Chart
-from gpucloud_web.components import Choice, Fact, SavedView, TimelineRow
+from gpucloud_web.components import Choice, Fact, TimelineRow, ViewTab
 from gpucloud_web.pages.addresses import address
 from gpucloud_web.pages.metric_charts import MetricCharts
 from gpucloud_web.pages.timers import release_words
@@ -133,7 +133,7 @@ class WorkloadPage:
     list_href: str
     href: str
     tab: str
-    tabs: tuple[SavedView, ...]
+    tabs: tuple[ViewTab, ...]
     about: str
     facts: tuple[Fact, ...]
     trouble: Trouble | None
@@ -241,11 +241,11 @@ def _banner(view: AllocationView) -> str:
     return " · ".join(filter(None, ("gpucloud", view.allocation.id, hardware, view.node.region)))
 
 
-def _tabs(view: AllocationView, href: str, tab: str) -> tuple[SavedView, ...]:
+def _tabs(view: AllocationView, href: str, tab: str) -> tuple[ViewTab, ...]:
     keys = len(view.allocation.keys)
     counts = {"access": formats.counted(keys, "key")}
     return tuple(
-        SavedView(
+        ViewTab(
             title=title,
             href=address(href, tab="" if name == "overview" else name),
             count=counts.get(name, ""),

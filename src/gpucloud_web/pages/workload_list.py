@@ -7,7 +7,7 @@ from typing import Final
 
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.allocations.queries import AllocationLine
-from gpucloud_core.kernel.rows import Page
+from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_web import formats
 from gpucloud_web.components import MenuEntry
 from gpucloud_web.node_picture import slot_strip
@@ -195,6 +195,11 @@ def where_of(state: ListState) -> dict[str, tuple[object, ...]]:
         if value := state.filters.get(name):
             where[field] = (value,)
     return where
+
+
+def query_of(state: ListState) -> ListQuery:
+    """Return what an address asks the list for."""
+    return state.query(where_of(state))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Workloads and allocations: the same things, in the user's words and as hardware and receipt."""
 
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 from dishka.integrations.litestar import FromDishka
@@ -13,6 +14,7 @@ from gpucloud_core.access.authorize import Action
 from gpucloud_core.allocations.edit_keys import EditKeys
 from gpucloud_core.allocations.queries import (
     AllocationLine,
+    CountAllocations,
     ListAllocations,
     ReadAllocation,
     ReadReceipt,
@@ -33,6 +35,7 @@ from gpucloud_web.pages.workload_list import (
     NOTHING_YET,
     Drawing,
     WorkloadsPage,
+    query_of,
     spec_of,
     still_in,
     where_of,
@@ -56,7 +59,7 @@ async def _page_of(
     visit: Visit, list_allocations: ListAllocations, state: ListState
 ) -> Page[AllocationLine]:
     return await list_allocations(
-        actor=visit.actor, project_id=visit.in_project(), query=state.query(where_of(state))
+        actor=visit.actor, project_id=visit.in_project(), query=query_of(state)
     )
 
 
@@ -74,11 +77,16 @@ class _Pages(Controller):
 
     @get()
     async def index(
-        self, visit: NamedDependency[Visit], list_allocations: FromDishka[ListAllocations]
+        self,
+        visit: NamedDependency[Visit],
+        list_allocations: FromDishka[ListAllocations],
+        count: FromDishka[CountAllocations],
     ) -> Response[str]:
         """List what the project runs and ran."""
         asked, drawing = await _list_of(visit, self.path)
         state, page = await asked.read(lambda now: _page_of(visit, list_allocations, now))
+        each = partial(count.each, actor=visit.actor, project_id=visit.in_project())
+        state = await state.counted(query_of, each)
         view = WorkloadsPage.of(
             title=self.title, state=state, page=page, counts=visit.counts, drawing=drawing
         )
@@ -109,7 +117,7 @@ class _Pages(Controller):
             actor=visit.actor,
             project_id=visit.in_project(),
             list_allocations=list_allocations,
-            query=replace(state.query(where_of(state)), cursor=None),
+            query=replace(query_of(state), cursor=None),
             name=f"{self.title.lower()}-{state.view}",
             now=visit.now,
         )

@@ -60,7 +60,7 @@ class TestInventory:
         acts = {
             "/infra/waitlist/{}/withdraw",
             *(f"/admin/allocations/{{}}/{act}" for act in FORCES),
-            *("/find", "/inbox/read", "/inbox/{}/read"),
+            *("/views/{}/save", "/find", "/inbox/read", "/inbox/{}/read"),
             *("/healthz", "/readyz", "/live", "/logout", "/billing/checkout", "/billing/portal"),
             *("/launch/discard", "/account/sessions/{}/end", "/access/ssh-keys/{}/delete"),
             *(f"/admin/audit-logs/{part}" for part in ("csv", "chain", "verify")),
