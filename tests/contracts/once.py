@@ -1,7 +1,7 @@
 """What an idempotency key promises, whatever the store: one effect, with its answer, or none.
 
-Seen to fail when units joined without a savepoint, and when a joined part kept the scope of the
-one before it.
+Seen to fail when later units joined without a savepoint, when a first unit that failed left the
+attempt in its undone transaction, and when a joined part kept the scope of the one before it.
 """
 
 import pytest
@@ -12,7 +12,7 @@ from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.access.model import Project
 from gpucloud_core.kernel.errors import AlreadyExists
 from gpucloud_core.kernel.idempotency import IdempotencyKey, IdempotencyKeyReused
-from gpucloud_core.kernel.once import SecretNotReplayed, attempting, once
+from gpucloud_core.kernel.once import SecretNotReplayed, attempting, once, when_ended
 from gpucloud_core.kernel.unit import Transactions
 from row_builders import a_node, a_project
 
@@ -82,6 +82,34 @@ class OnceContract(StoreContract):
 
         await once(key_of(home), make, written=str, read=str)
 
+        assert await self.committed(transactions, "projects", "id", kept.id) == 1
+        assert await self.committed(transactions, "projects", "id", undone.id) == 0
+
+    async def test_begins_anew_after_a_first_unit_that_failed(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        undone, kept = a_project(home.tenant.id), a_project(home.tenant.id)
+        ended: list[str] = []
+
+        async def add(project: Project, *, fails: bool) -> None:
+            async with transactions.begin(home.scope) as unit:
+                when_ended(lambda: ended.append(project.id))
+                await unit.projects.add(project)
+                if fails:
+                    raise ChangedMindError
+
+        async def make() -> str:
+            with pytest.raises(ChangedMindError):
+                await add(undone, fails=True)
+            assert ended == [undone.id]
+            await add(kept, fails=False)
+            assert ended == [undone.id]
+            return kept.id
+
+        assert await once(key_of(home), make, written=str, read=str) == kept.id
+        assert await once(key_of(home), make, written=str, read=str) == kept.id
+
+        assert ended == [undone.id, kept.id]
         assert await self.committed(transactions, "projects", "id", kept.id) == 1
         assert await self.committed(transactions, "projects", "id", undone.id) == 0
 

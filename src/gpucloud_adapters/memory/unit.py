@@ -5,7 +5,7 @@ that a test or a simulation owns the time.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime
 
 from gpucloud_adapters.memory.database import MemoryDatabase
@@ -98,8 +98,8 @@ class MemoryUnit:
         self._clock = clock
 
     @asynccontextmanager
-    async def within(self, scope: Scope) -> AsyncIterator["MemoryUnit"]:
-        with self._database.part():
+    async def within(self, scope: Scope, *, apart: bool = True) -> AsyncIterator["MemoryUnit"]:
+        with self._database.part() if apart else nullcontext():
             yield MemoryUnit(self._database, scope, self._clock)
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:

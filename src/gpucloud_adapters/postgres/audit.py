@@ -40,11 +40,12 @@ _SEAL: Final = text("""
 
 class PostgresAuditRows(PostgresRows[AuditRow]):
     async def unsealed(self, *, limit: int) -> Sequence[Unsealed]:
-        found = await self.session.rows(_UNSEALED, {"row_limit": limit})
+        found = await self.session.rows(_UNSEALED, {"row_limit": limit}, of=self.kind.table)
         return [Unsealed(row[0], row[1]) for row in found]
 
     async def seal(self, seals: Sequence[Seal]) -> None:
         ids, seqs, hashes = map(list, zip(*seals, strict=True))
-        sealed = await self.session.change(_SEAL, {"ids": ids, "seqs": seqs, "hashes": hashes})
+        values = {"ids": ids, "seqs": seqs, "hashes": hashes}
+        sealed = await self.session.change(_SEAL, values, of=self.kind.table)
         if sealed != len(seals):
             raise Conflict("An audit row has its place already.")

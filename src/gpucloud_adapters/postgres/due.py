@@ -97,7 +97,7 @@ _BEGIN: Final = (
 class PostgresStoredResponses(PostgresRows[StoredResponse]):
     async def begin(self, row: StoredResponse) -> bool:
         values = self.statements.mapping.encode(row)
-        return await self.session.value(_BEGIN, values) is not None
+        return await self.session.value(_BEGIN, values, of=self.kind.table) is not None
 
     async def try_lock(self, key: str) -> bool:
         return bool(await self.session.value(_TRY_LOCK, {"row_key": key}))

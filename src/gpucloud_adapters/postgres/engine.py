@@ -7,14 +7,17 @@ between cost more than what most of our statements cost the database.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 import asyncpg
 import msgspec
 from sqlalchemy import URL, make_url
+
+from gpucloud_adapters.postgres.clock import ServerClock
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=5)
 STATEMENT_TIMEOUT: Final = timedelta(seconds=15)
@@ -52,7 +55,7 @@ class Engine:
 
     Attributes:
         wait_seconds: for how long someone waits while every connection is taken.
-        heard: is told each statement, by whoever counts them.
+        heard: is told each message to the database, by whoever counts them.
     """
 
     def __init__(self, database_url: str, *, connections: int) -> None:
@@ -63,6 +66,11 @@ class Engine:
         self._connections = connections
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
+        self._clock = ServerClock()
+
+    def now(self) -> datetime:
+        """Return the database's wall clock, as it was read on one of the connections."""
+        return self._clock.now()
 
     async def acquire(self) -> Connection:
         """Return a connection of the caller's own until it is released.
@@ -71,7 +79,14 @@ class Engine:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: there is none.
         """
         pool = self._pool or await self._open()
-        return await pool.acquire(timeout=self.wait_seconds)
+        connection = await pool.acquire(timeout=self.wait_seconds)
+        if self._clock.is_due(time.monotonic()):
+            try:
+                await self._read_clock(connection)
+            except BaseException:
+                await pool.release(connection)
+                raise
+        return connection
 
     async def release(self, connection: Connection) -> None:
         """Give a connection back; what was not committed on it is rolled back."""
@@ -107,7 +122,7 @@ class Engine:
                     max_size=self._connections,
                     max_inactive_connection_lifetime=SPARE_TIMEOUT.total_seconds(),
                     connection_class=_Connection,
-                    init=_with_json,
+                    init=self._begin,
                     timeout=CONNECT_TIMEOUT.total_seconds(),
                     command_timeout=ANSWER_TIMEOUT.total_seconds(),
                     statement_cache_size=STATEMENTS_KEPT,
@@ -123,6 +138,15 @@ class Engine:
                     },
                 )
             return self._pool
+
+    async def _begin(self, connection: Connection) -> None:
+        await _with_json(connection)
+        await self._read_clock(connection)  # it may be another server's now
+
+    async def _read_clock(self, connection: Connection) -> None:
+        asked = time.monotonic()
+        at: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        self._clock.note(at, asked, time.monotonic())
 
 
 def create_engine(database_url: str, *, connections: int = 10, overflow: int = 10) -> Engine:

@@ -37,6 +37,8 @@ CLAIMS: Final = Statements(kinds.CLAIMS)
 CAPACITY: Final = Statements(kinds.NODE_CAPACITY)
 
 _table: Final = CAPACITY.mapping.table
+_OWN: Final = "node_capacity"
+"""What nothing that waits is about: the capacity, the slots and the claims of nodes."""
 
 # Every transaction below the mark had ended when the rows were read, so what it changed was seen.
 # Whatever still ran then, or began later, has a number at or above the mark, and so has the row
@@ -104,7 +106,7 @@ class PostgresFleet:
         self._highest_gate = ""
 
     async def changes(self, since: str | None) -> FleetChanges:
-        found = await self._session.rows(_CHANGES, {"since": since or "0"})
+        found = await self._session.rows(_CHANGES, {"since": since or "0"}, of=_OWN)
         return FleetChanges(
             mark=found[0][0],
             rows=tuple(_capacity(row[1:]) for row in found if row[1] is not None),
@@ -114,18 +116,19 @@ class PostgresFleet:
         values = CLAIMS.mapping.encode(claim)
         may_wait = may_wait and claim.node_id > self._highest_gate
         self._note_gate(claim.node_id)  # held from now on, whatever the answer
-        return await self._session.value(TAKE, {**values, "may_wait": may_wait}) is not None
+        values["may_wait"] = may_wait
+        return await self._session.value(TAKE, values, of=_OWN) is not None
 
     async def set_slots(self, claim: Claim, state: str, reason: str = "") -> None:
         values = {"claim": claim.id, "state": SlotState(state).value, "reason": reason}
-        if not await self._session.value(_MOVE, values):
+        if not await self._session.value(_MOVE, values, of=_OWN):
             raise NotFound("This claim is not open.")
 
     async def give_back(self, claim: Claim) -> None:
         if claim.released_at is None:
             raise InvariantError(f"{claim.id} is given back without an instant")
         values = {"claim": claim.id, "at": claim.released_at}
-        if not await self._session.value(_GIVE_BACK, values):
+        if not await self._session.value(_GIVE_BACK, values, of=_OWN):
             raise NotFound("There is no such claim.")
         self._note_gate(claim.node_id)
 
@@ -136,19 +139,19 @@ class PostgresFleet:
         changed = {**values, "version": capacity.version + 1}
         keys = {"row_key": changed.pop("node_id"), "read_version": capacity.version}
         self._note_gate(capacity.node_id)
-        if await self._session.change(_PUT, {**changed, **keys}):
+        if await self._session.change(_PUT, {**changed, **keys}, of=_OWN):
             return
-        if not await self._session.rows(_ADD, values):
+        if not await self._session.rows(_ADD, values, of=_OWN):
             raise Conflict("The node's capacity changed since it was read.")
 
     async def get(self, node_id: str) -> NodeCapacity | None:
-        found = await self._session.first(CAPACITY.get, {"row_key": node_id})
+        found = await self._session.first(CAPACITY.get, {"row_key": node_id}, of=_OWN)
         return None if found is None else _capacity(found)
 
     async def lock(self, node_id: str) -> NodeCapacity | None:
         if self._session.scope.tenant_id is not None:
             raise InvariantError("a tenant's unit may not change what a node offers")
-        found = await self._session.first(CAPACITY.lock, {"row_key": node_id})
+        found = await self._session.first(CAPACITY.lock, {"row_key": node_id}, of=_OWN)
         self._note_gate(NodeId(node_id))
         return None if found is None else _capacity(found)
 
@@ -156,7 +159,7 @@ class PostgresFleet:
         self, *, pool: str, masks: Sequence[int], limit: int
     ) -> Sequence[NodeCapacity]:
         found = await self._session.rows(
-            _LOWEST, {"pool": pool, "masks": list(masks), "row_limit": limit}
+            _LOWEST, {"pool": pool, "masks": list(masks), "row_limit": limit}, of=_OWN
         )
         rows = [_capacity(row) for row in found]
         for row in rows:

@@ -12,6 +12,7 @@ from sqlalchemy import Select
 
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.statements import Equals, ListShape, Statements, list_values
+from gpucloud_adapters.postgres.writes import ADDED_LATE, PUT_LATE
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_adapters.stored.kinds import Tenancy
 from gpucloud_adapters.stored.lists import plan_list
@@ -40,20 +41,28 @@ class PostgresRows(Generic[T]):
 
     async def add(self, row: T) -> None:
         self._require_writable()
-        added = await self.session.rows(self.statements.add, self.statements.mapping.encode(row))
+        if (target := ADDED_LATE.get(self.kind.table)) is not None:
+            self.session.writes.add(target, self.kind.key_of(row), row)
+            return
+        values = self.statements.mapping.encode(row)
+        added = await self.session.rows(self.statements.add, values, of=self.kind.table)
         if not added:
             raise AlreadyExists(f"Another of {self.kind.table} has this name or value.")
 
     async def put(self, row: T) -> None:
         self._require_writable()
+        if (target := PUT_LATE.get(self.kind.table)) is not None:
+            self.session.writes.put(target, self.kind.key_of(row), row)
+            return
         values = self.statements.mapping.encode(row)
         values["row_key"] = values.pop(self.kind.key)
-        if not await self.session.change(self.statements.put, values):
+        if not await self.session.change(self.statements.put, values, of=self.kind.table):
             raise NotFound
 
     async def delete(self, key: str) -> None:
         self._require_writable()
-        await self.session.change(self.statements.delete, {"row_key": key})
+        given = {"row_key": key}
+        await self.session.change(self.statements.delete, given, of=self.kind.table)
 
     async def find(self, **equals: object) -> tuple[T, ...]:
         shape = Equals.of(self.kind, equals)
@@ -66,13 +75,14 @@ class PostgresRows(Generic[T]):
 
     async def count_by(self, field: str, **equals: object) -> dict[object, int]:
         statement = self.statements.count_by(field, Equals.of(self.kind, equals))
-        counted = await self.session.rows(statement, _equal_values(equals))
+        counted = await self.session.rows(statement, _equal_values(equals), of=self.kind.table)
         decode = self.statements.mapping.decoder_of(field)
         return {decode(value): number for value, number in counted}
 
     async def count(self, **equals: object) -> int:
         statement = self.statements.count(Equals.of(self.kind, equals))
-        return int(await self.session.value(statement, _equal_values(equals)))
+        values = _equal_values(equals)
+        return int(await self.session.value(statement, values, of=self.kind.table))
 
     async def matching(self, query: ListQuery, *, at_most: int) -> int:
         plan = plan_list(self.kind, replace(query, cursor=None))
@@ -88,10 +98,11 @@ class PostgresRows(Generic[T]):
     async def read(self, statement: Select[Any], values: dict[str, Any]) -> tuple[T, ...]:
         """Return the rows of a statement that selects this kind's columns."""
         decode = self.statements.mapping.decode
-        return tuple([decode(row) for row in await self.session.rows(statement, values)])
+        found = await self.session.rows(statement, values, of=self.kind.table)
+        return tuple([decode(row) for row in found])
 
     async def read_one(self, statement: Select[Any], values: dict[str, Any]) -> T | None:
-        found = await self.session.first(statement, values)
+        found = await self.session.first(statement, values, of=self.kind.table)
         return None if found is None else self.statements.mapping.decode(found)
 
     def _require_writable(self) -> None:

@@ -1,21 +1,27 @@
-"""One transaction of one scope: statements go in, rows come out, refusals in the core's words."""
+"""One transaction of one scope: statements go in, rows come out, refusals in the core's words.
 
-import time
+Each message to the database costs more than what most of ours ask of it. So the role and the
+tenant go with the BEGIN, and rows wait for each other (see ``writes``): a statement says which
+table it is about, and only what waits for that table is written before it.
+"""
+
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
-from sqlalchemy import Executable, text
+from sqlalchemy import Executable
 
 from gpucloud_adapters.postgres.compiled import compiled
 from gpucloud_adapters.postgres.engine import Connection, Engine
+from gpucloud_adapters.postgres.writes import Writes
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.kernel.errors import (
     AlreadyExists,
     Conflict,
     DomainError,
+    NotFound,
     Unavailable,
     ValidationFailed,
 )
@@ -24,10 +30,6 @@ from gpucloud_core.kernel.unit import Scope
 Found: TypeAlias = asyncpg.Record
 T = TypeVar("T")
 
-_OPEN: Final = text("""
-    SELECT set_config('role', :role, true), set_config('gpucloud.tenant', :tenant, true),
-           clock_timestamp()
-""")
 _RETRY_SECONDS: Final = 2
 
 _TROUBLE: Final = (
@@ -51,14 +53,11 @@ _WRONG_PROGRAM: Final = {"23502", "23514", "23P01", "42501"}  # null, check, exc
 class Session:
     """An open transaction. Only ``PostgresTransactions`` opens, commits and closes one."""
 
-    def __init__(
-        self, engine: Engine, connection: Connection, scope: Scope, opened_at: datetime
-    ) -> None:
+    def __init__(self, engine: Engine, connection: Connection, scope: Scope) -> None:
         self.scope = scope
+        self.writes = Writes()
         self._engine = engine
         self._connection = connection
-        self._opened_at = opened_at
-        self._opened = time.monotonic()
         self._depth = 0
 
     @classmethod
@@ -83,47 +82,66 @@ class Session:
     async def _open(cls, engine: Engine, scope: Scope) -> "Session":
         connection = await engine.acquire()
         try:
-            await connection.execute("BEGIN")
-            opened = await _ask(engine, connection, _OPEN, _settings(scope))
-            return cls(engine, connection, scope, opened[0][2])
+            begin = f"BEGIN; {_entering(scope)}"
+            _tell(engine, begin)
+            await connection.execute(begin)
+            return cls(engine, connection, scope)
         except BaseException:
             await engine.release(connection)
             raise
 
     def now(self) -> datetime:
-        """Return the database's wall clock: as it was at the opening, and the time since then.
-
-        One reading serves the whole transaction, without asking again: how much time has gone by
-        is the same on both sides, whatever this machine's wall clock says.
-        """
-        return self._opened_at + timedelta(seconds=time.monotonic() - self._opened)
+        """Return the database's wall clock, without asking it."""
+        return self._engine.now()
 
     async def rows(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        of: str | None = None,
     ) -> Sequence[Found]:
+        """Return what a statement finds, after whatever waits for the table ``of``.
+
+        Without ``of`` it comes after all rows that wait, but not after records.
+        """
+        await self._settle(of)
         try:
             return await _ask(self._engine, self._connection, statement, parameters or {})
         except _TROUBLE as error:
             raise translated(error) from error
 
     async def first(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        of: str | None = None,
     ) -> Found | None:
         """Return the first row, if there is one."""
-        found = await self.rows(statement, parameters)
+        found = await self.rows(statement, parameters, of=of)
         return found[0] if found else None
 
     async def value(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        of: str | None = None,
     ) -> Any:
         """Return the first column of the first row; None if there is no row."""
-        row = await self.first(statement, parameters)
+        row = await self.first(statement, parameters, of=of)
         return None if row is None else row[0]
 
     async def change(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+        self,
+        statement: Executable,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        of: str | None = None,
     ) -> int:
         """Run a statement that returns nothing; return how many rows it changed."""
+        await self._settle(of)
         given = parameters or {}
         made = compiled(statement, given)
         _tell(self._engine, made.sql)
@@ -135,39 +153,67 @@ class Session:
         self, statement: Executable, parameters: Sequence[Mapping[str, Any]]
     ) -> None:
         """Run a statement with each of several sets of values, which go together."""
+        await self._settle(None)
         made = compiled(statement, parameters[0])
         _tell(self._engine, made.sql)
         rows = [made.arguments(given) for given in parameters]
         await self._sure(self._connection.executemany, made.sql, rows)
 
+    async def write(self) -> None:
+        """Write whatever waits.
+
+        Raises:
+            NotFound: a row that has a new value is not there.
+        """
+        waited = self.writes.take()
+        if waited is None:
+            return
+        try:
+            found = await _ask(self._engine, self._connection, waited.statement, waited.values)
+        except _TROUBLE as error:
+            raise translated(error) from error
+        if waited.puts and tuple(found[0]) != waited.puts:
+            raise NotFound
+
     @asynccontextmanager
-    async def within(self, scope: Scope) -> AsyncIterator[None]:
-        """Do a part of the transaction in ``scope``, behind a savepoint."""
+    async def within(self, scope: Scope, *, apart: bool) -> AsyncIterator[None]:
+        """Do a part of the transaction in ``scope``; ``apart`` it can be undone alone.
+
+        Then it is behind a savepoint, which nobody releases: it ends with the transaction.
+        """
         around = self.scope
+        await self.write()  # what waits is not of this part
+        if not apart:
+            await self._enter(scope)
+            yield
+            await self._enter(around)
+            return
         self._depth += 1
         name = f"part_{self._depth}"
         try:
-            await self._say(f"SAVEPOINT {name}")
-            await self._enter(scope)
+            entering = "" if scope == around else f"; {_entering(scope)}"
+            await self._say(f"SAVEPOINT {name}{entering}")
+            self.scope = scope
             try:
                 yield
             except BaseException:
-                # Role and tenant go back with it.
-                await self._say(f"ROLLBACK TO SAVEPOINT {name}")
+                self.writes.forget()
+                await self._say(f"ROLLBACK TO SAVEPOINT {name}")  # role and tenant go back with it
                 self.scope = around
                 raise
-            await self._say(f"RELEASE SAVEPOINT {name}")
             await self._enter(around)
         finally:
             self._depth -= 1
 
     async def commit(self) -> None:
-        """Keep what was done.
+        """Keep what was done, and write what waits.
 
         Raises:
+            NotFound: see ``write``.
             InvariantError: a statement had failed and its error was swallowed; the database says
                 ROLLBACK to a COMMIT then, and nothing is kept.
         """
+        await self.write()
         if await self._say("COMMIT") != "COMMIT":
             raise InvariantError("a use case went on after a statement that failed")
 
@@ -175,12 +221,18 @@ class Session:
         """Give the connection back; what was not committed is rolled back."""
         await self._engine.release(self._connection)
 
+    async def _settle(self, table: str | None) -> None:
+        if self.writes.concern(table):
+            await self.write()
+
     async def _enter(self, scope: Scope) -> None:
         if scope != self.scope:
-            await self.rows(_OPEN, _settings(scope))
+            await self.write()
+            await self._say(_entering(scope))
             self.scope = scope
 
     async def _say(self, command: str) -> str:
+        _tell(self._engine, command)
         answer: str = await self._sure(self._connection.execute, command)
         return answer
 
@@ -205,9 +257,11 @@ def _tell(engine: Engine, sql: str) -> None:
         engine.heard(sql)
 
 
-def _settings(scope: Scope) -> dict[str, str]:
+def _entering(scope: Scope) -> str:
+    """Return what takes on the role and the tenant of ``scope``, until the transaction ends."""
     role = "gpucloud_platform" if scope.tenant_id is None else "gpucloud_app"
-    return {"role": role, "tenant": scope.tenant_id or ""}
+    tenant = (scope.tenant_id or "").replace("'", "''")
+    return f"SET LOCAL ROLE {role}; SET LOCAL gpucloud.tenant = '{tenant}'"
 
 
 def translated(error: Exception) -> Exception:

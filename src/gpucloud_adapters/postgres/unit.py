@@ -18,13 +18,13 @@ from gpucloud_adapters.postgres.audit import AUDIT_ROWS, PostgresAuditRows
 from gpucloud_adapters.postgres.engine import Engine
 from gpucloud_adapters.postgres.fleet import CLAIMS, PostgresFleet
 from gpucloud_adapters.postgres.ledger import PostgresLedger
-from gpucloud_adapters.postgres.records import PostgresStateChanges, Records
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.sign_ins import PostgresSessions
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.postgres.tasks import TASKS, PostgresTasks
 from gpucloud_adapters.postgres.terminal_leases import PostgresTerminalLeases
+from gpucloud_adapters.postgres.writes import EVENTS, FACTS
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.access.model import (
@@ -36,6 +36,7 @@ from gpucloud_core.access.model import (
     TenantMember,
     User,
 )
+from gpucloud_core.allocations.model import StateChange
 from gpucloud_core.audit.chain import ChainHead
 from gpucloud_core.billing.model import Hold, PaymentSession
 from gpucloud_core.catalog.model import OsImage, Price, Sku
@@ -71,6 +72,7 @@ _SECRETS: Final = Statements(kinds.SECRETS)
 _INBOX_NOTICES: Final = Statements(kinds.INBOX_NOTICES)
 _ATTENTION_ROWS: Final = Statements(kinds.ATTENTION_ROWS)
 _AUDIT_CHAIN: Final = Statements(kinds.AUDIT_CHAIN)
+_STATE_CHANGES: Final = Statements(kinds.STATE_CHANGES)
 
 _RELAY_TURN: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('outbox', 0))")
 _PENDING: Final = text("""
@@ -103,7 +105,6 @@ class PostgresTransactions:
         unit = PostgresUnit(session)
         try:
             yield unit
-            await unit.write_ahead()
             await session.commit()
             if unit.has_emitted and self._committed is not None:
                 self._committed()
@@ -142,19 +143,16 @@ class PostgresUnit:
         self.has_emitted = False
         self._session = session
         self._fleet = PostgresFleet(session)
-        self._records = Records()
 
     async def write_ahead(self) -> None:
-        """Write the records, which wait for the end to go together."""
-        await self._records.write(self._session)
+        """Write what waits for the end of the unit."""
+        await self._session.write()
 
     @asynccontextmanager
-    async def within(self, scope: Scope) -> AsyncIterator["PostgresUnit"]:
-        await self.write_ahead()  # what follows comes after it
-        async with self._session.within(scope):
+    async def within(self, scope: Scope, *, apart: bool = True) -> AsyncIterator["PostgresUnit"]:
+        async with self._session.within(scope, apart=apart):
             unit = PostgresUnit(self._session)
             yield unit
-            await unit.write_ahead()
         self.has_emitted |= unit.has_emitted
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:
@@ -163,13 +161,13 @@ class PostgresUnit:
 
     async def emit(self, event: Event) -> None:
         self.has_emitted = True
-        self._records.events.append(event)
+        self._session.writes.tell(EVENTS, event)
 
     async def audit(self, fact: AuditFact) -> None:
         now = self._session.now()
         number = uuid7(microseconds_between(EPOCH, now) // 1000, os.urandom(10))
         row = audit_row(entity_id("aud", number), now, fact)
-        self._records.facts.append(row)
+        self._session.writes.add(FACTS, row.id, row)
 
     @property
     def outbox(self) -> PostgresOutbox:
@@ -298,8 +296,8 @@ class PostgresUnit:
         return PostgresTerminalLeases(self._session)
 
     @property
-    def state_changes(self) -> PostgresStateChanges:
-        return PostgresStateChanges(self._session, self._records)
+    def state_changes(self) -> PostgresRows[StateChange]:
+        return PostgresRows(self._session, _STATE_CHANGES)
 
     @property
     def secrets(self) -> PostgresRows[SealedSecret]:

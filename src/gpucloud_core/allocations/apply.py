@@ -175,8 +175,9 @@ async def queue(
     data: Mapping[str, Json] | None = None,
 ) -> Task:
     """Write a task for ``allocation`` and the event that wakes a worker."""
-    task = await new_task(
-        unit, ids, allocation, saga, now, task_id=task_id, parent_id=parent_id, data=data
+    usual = await unit.tasks.usual_seconds(saga.kind, saga.keys)
+    task = new_task(
+        ids, allocation, saga, now, usual=usual, task_id=task_id, parent_id=parent_id, data=data
     )
     await enqueue(unit, task)
     return task
@@ -187,19 +188,21 @@ async def enqueue(unit: WorkUnit, task: Task) -> None:
     await unit.emit(Event(kind="task.queued", subject=task.id, tenant_id=task.tenant_id))
 
 
-async def new_task(
-    unit: WorkUnit,
+def new_task(
     ids: Ids,
     allocation: Allocation,
     saga: Saga,
     now: datetime,
     *,
+    usual: Mapping[str, int],
     task_id: TaskId | None = None,
     parent_id: TaskId | None = None,
     data: Mapping[str, Json] | None = None,
 ) -> Task:
-    """Return a task for ``allocation`` that is not written yet."""
-    usual = await unit.tasks.usual_seconds(saga.kind, [plan.key for plan in saga.steps])
+    """Return a task for ``allocation`` that is not written yet.
+
+    ``usual`` are the seconds that its steps usually take, where that is known.
+    """
     return Task(
         id=task_id or TaskId(ids.new("tsk")),
         tenant_id=allocation.tenant_id,

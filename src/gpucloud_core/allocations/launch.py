@@ -207,8 +207,6 @@ class LaunchAllocations:
         ]
         if batch is not None:
             await reopen(unit, batch)
-        elif not alone:
-            await unit.tasks.add(_batch_task(parent, rows[0], asked))
         reserves = [
             HoldRequest(
                 allocation_id=row.id,
@@ -220,15 +218,18 @@ class LaunchAllocations:
         await place_holds(
             unit, account, reserves, now=asked.now, new_id=self.ids.new, books=asked.books
         )
+        usual = await unit.tasks.usual_seconds(PROVISION.kind, PROVISION.keys)
+        if batch is None and not alone:
+            await unit.tasks.add(_batch_task(parent, rows[0], asked))
         for row in rows:
             await unit.allocations.add(row)
             await self._story(unit, actor, row, asked.now)
-            task = await new_task(
-                unit,
+            task = new_task(
                 self.ids,
                 row,
                 PROVISION,
                 asked.now,
+                usual=usual,
                 task_id=row.task_id,
                 parent_id=None if alone else parent,
                 data=gang.of_launch(asked.request, rows[0].id),

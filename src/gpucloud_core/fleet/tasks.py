@@ -186,7 +186,7 @@ async def queue_about(
     earlier = await unit.tasks.find(subject=subject, kind=saga.kind, finished_at=None)
     if earlier and joins:
         return earlier[0]
-    usual = await unit.tasks.usual_seconds(saga.kind, [plan.key for plan in saga.steps])
+    usual = await unit.tasks.usual_seconds(saga.kind, saga.keys)
     now = await unit.now()
     task = Task(
         id=TaskId(ids.new("tsk")),

@@ -1,9 +1,10 @@
 """Everything that one Idempotency-Key does, in one transaction: the effect and its answer.
 
 While an ``Attempt`` is armed in the present context, each unit of work that begins joins the
-attempt's single transaction: as a savepoint, so that a refusal undoes exactly its own unit, and in
-a scope of its own. The key's row is written first and the answer last, then both are committed
-with the effect, or nothing is. So whatever is done by a keyed request happens once, and no use
+attempt's single transaction in a scope of its own, and a refusal undoes exactly its own unit: the
+first one with the whole transaction, which the next begins anew, and later ones by a savepoint.
+The key's row is written first and the answer last, then both are committed with the effect, or
+nothing is. So whatever is done by a keyed request happens once, and no use
 case has to know of keys. Only what calls the outside between two units cannot be done in one
 transaction; it keeps its intent under the key itself (``idempotency.replay`` and ``remember``).
 """
@@ -51,8 +52,12 @@ class Replayed(Exception):
 class JoinableUnit(IdempotentUnit, Protocol):
     """A unit of work that others may join."""
 
-    def within(self, scope: Scope) -> AbstractAsyncContextManager[Self]:
-        """Begin a part of this transaction in ``scope``; an exception undoes that part alone."""
+    def within(self, scope: Scope, *, apart: bool = True) -> AbstractAsyncContextManager[Self]:
+        """Begin a part of this transaction in ``scope``.
+
+        An exception undoes that part alone, if it is ``apart``; else whoever began the
+        transaction has to undo it all.
+        """
         ...
 
 
@@ -92,11 +97,17 @@ class Attempt:
             Replayed: the key's effect is committed already.
             IdempotencyInProgress, IdempotencyKeyReused, SecretNotReplayed: see there.
         """
-        if self._unit is None:
+        is_first = self._unit is None
+        if is_first:
             await self._open(begin, key)
         unit: Any = self._unit  # of the class that ``begin`` gives
-        async with unit.within(scope) as part:
-            yield part
+        try:
+            async with unit.within(scope, apart=not is_first) as part:
+                yield part
+        except BaseException:
+            if is_first:
+                await self._undo()
+            raise
 
     async def _open(
         self, begin: Callable[[Scope], AbstractAsyncContextManager[Any]], key: IdempotencyKey
@@ -131,9 +142,14 @@ class Attempt:
         await self.keep(HTTPStatus.CONFLICT, names)
 
     async def drop(self) -> None:
-        """Undo whatever is not committed."""
+        """Undo whatever is not committed, and do no more under the key."""
+        self._key = None
+        await self._undo()
+
+    async def _undo(self) -> None:
+        """Undo whatever is not committed; the next unit begins anew."""
         transaction = self._transaction
-        self._end()
+        self._unit = self._row = self._transaction = None
         if transaction is not None:
             undo = _UndoneError()
             try:

@@ -57,6 +57,10 @@ class Saga:
     undo_attempts: int = 8
     shares_finish: bool = False
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(plan.key for plan in self.steps)
+
     def plan_of(self, key: str) -> StepPlan:
         return next(plan for plan in self.steps if plan.key == key)
 
