@@ -50,6 +50,7 @@ from gpucloud_core.catalog.ports import ImageSource
 from gpucloud_core.fleet import (
     add,
     distrust,
+    find,
     look,
     look_again,
     operate,
@@ -178,6 +179,7 @@ USE_CASES: Final = (
     distrust.DistrustNode,
     look.ChangeMode,
     slots.WithholdSlots,
+    find.FindThings,
     nodes.ListNodes,
     nodes.CountNodes,
     nodes.ReadNode,

@@ -16,9 +16,11 @@ from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.kernel.errors import Conflict, NotFound
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.unit import Transactions
+from gpucloud_core.nodes.boards_hgx import HGX_H200
+from gpucloud_core.nodes.marks import marks_of
 from gpucloud_core.nodes.model import SlotState
 from gpucloud_core.placement.model import Claim, NodeCapacity
-from row_builders import NOW, SECOND, a_capacity, a_claim, a_node, a_slot
+from row_builders import NOW, SECOND, a_capacity, a_claim, a_node, a_slot, fresh
 
 
 class FleetContract(StoreContract):
@@ -48,6 +50,25 @@ class FleetContract(StoreContract):
     ) -> bool:
         async with transactions.begin(home.scope) as unit:
             return await unit.fleet.take(claim)
+
+    async def test_finds_a_node_by_what_stands_on_it(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        """Seen to fail when the serials of disks were left out of the statement."""
+        inside = HGX_H200.topology(seed=fresh("seed"))
+        node = replace(a_node(), topology=inside, slot_host=fresh("slots"))
+        node = replace(node, access=replace(node.access, host=f"mgmt.{node.id}"))
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.nodes.add(node)
+            await unit.nodes.add(a_node())
+            await unit.slots.add(a_slot(node.id, 0, ssh_host=(slot := fresh("slot"))))
+
+        assert len(marks_of(node)) == 2 + 2 * len(inside.gpus) + len(inside.nvmes)
+        async with transactions.begin(home.scope) as unit:
+            for mark in (*marks_of(node), slot):
+                assert await unit.nodes.with_mark(mark, limit=9) == (node,), mark
+            for nothing in ("", "absent", inside.gpus[0].model, inside.gpus[0].uuid[:-1]):
+                assert node not in await unit.nodes.with_mark(nothing, limit=9)
 
     async def test_binds_the_slots_of_a_claim(
         self, transactions: Transactions[StoreUnit], home: Household

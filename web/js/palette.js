@@ -1,5 +1,5 @@
-// ⌘K: go to any page, find a workload, project or node by name or id, or run an act on one by
-// putting its verb in front ("release sft-llama"). Pages are the sidebar itself, so that nothing is
+// ⌘K: go to any page, find a workload, project, node or person by name, id, address or serial, or
+// run an act on one by putting its verb in front ("release sft-llama"). Pages are the sidebar itself, so that nothing is
 // offered that this person may not see; the rest is asked of the server, which knows what may be
 // done just now. An act that needs a confirmation gets it.
 
@@ -25,12 +25,13 @@ export function start() {
 }
 
 function open(opener) {
+  const operator = document.querySelector('.side a[href="/admin/nodes"]') !== null;
   const dialog = document.createElement("dialog");
   dialog.className = "dlg palette-dlg";
   dialog.setAttribute("aria-label", "Search or run a command");
-  dialog.innerHTML = `<div class="palette-box"><input type="search" placeholder="A page, a workload, or a verb and a name" aria-label="Search or run a command" role="combobox" aria-expanded="true" aria-controls="palette-list" aria-autocomplete="list"></div>
+  dialog.innerHTML = `<div class="palette-box"><input type="search" placeholder="A page, a name, an id, an address, or a verb and a name" aria-label="Search or run a command" role="combobox" aria-expanded="true" aria-controls="palette-list" aria-autocomplete="list"></div>
 <ul class="palette-list" id="palette-list" role="listbox" aria-label="Found"></ul><p class="sr" role="status"></p>
-<p class="palette-hint xs t3">Verbs: <kbd>release</kbd> <kbd>restart</kbd> <kbd>cancel</kbd> <kbd>metrics</kbd> <kbd>cost</kbd> <kbd>access</kbd> <kbd>ssh</kbd></p>`;
+<p class="palette-hint xs t3">Verbs: <kbd>release</kbd> <kbd>restart</kbd> <kbd>cancel</kbd> <kbd>metrics</kbd> <kbd>cost</kbd> <kbd>access</kbd> <kbd>ssh</kbd> <kbd>terminal</kbd>${operator ? " <kbd>drain</kbd> <kbd>quarantine</kbd>" : ""}</p>`;
   document.body.append(dialog);
   const input = dialog.querySelector("input");
   const list = dialog.querySelector("ul");
@@ -84,10 +85,12 @@ function open(opener) {
     const link = event.target.closest("a");
     if (!link) return;
     const one = link.what;
-    if (one.run || one.dialog || one.copy) event.preventDefault();
-    if (!one.run && !one.dialog && !one.copy) return;
+    const posts = Object.keys(one.post ?? {}).length > 0;
+    if (!one.run && !one.dialog && !one.copy && !posts) return;
+    event.preventDefault();
     dialog.close();
     if (one.run) one.run();
+    else if (posts) post(one);
     else if (one.copy) navigator.clipboard.writeText(one.copy).then(() => say("ok", "Copied."), () => say("bad", "The browser did not allow copying."));
     else openDialog(one.href, opener);
   });
@@ -99,6 +102,21 @@ function open(opener) {
   draw();
   dialog.showModal();
   input.focus();
+}
+
+/** Send what stands in a line, as a form of the page would. */
+function post({ href, post: fields }) {
+  const form = document.createElement("form");
+  form.method = "post";
+  form.action = href;
+  form.hidden = true;
+  for (const [name, value] of Object.entries({ ...fields, back: location.pathname })) {
+    const input = document.createElement("input");
+    Object.assign(input, { type: "hidden", name, value });
+    form.append(input);
+  }
+  document.body.append(form);
+  form.submit();
 }
 
 function pagesOfMenu() {

@@ -15,6 +15,7 @@ from gpucloud_adapters.stored.kinds import (
     CLAIMS,
     NODES,
     ONE_TIME_TOKENS,
+    SLOTS,
     STORED_RESPONSES,
     TASK_EVENTS,
     TASKS,
@@ -36,6 +37,7 @@ from gpucloud_core.kernel.time import EPOCH
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.metering.charge import cost_of
 from gpucloud_core.metering.model import UsageSegment
+from gpucloud_core.nodes.marks import marks_of
 from gpucloud_core.nodes.model import Node
 from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT
 from gpucloud_core.placement.model import Claim
@@ -162,6 +164,12 @@ class MemoryNodes(MemoryRows[Node]):
     async def due(self, now: datetime, *, limit: int) -> Sequence[Node]:
         found = self.having(lambda row: row.status in LOOKED_AT and _has_come(_look_due(row), now))
         return _oldest(found, _look_due, limit)
+
+    async def with_mark(self, mark: str, *, limit: int) -> tuple[Node, ...]:
+        slots = self.database.table(SLOTS).rows.values()
+        answer = {slot.node_id for slot in slots if slot.ssh_host == mark}
+        found = self.having(lambda row: row.id in answer or mark in marks_of(row))
+        return tuple(sorted(found, key=lambda row: row.id)[:limit])
 
     async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
         return {row.id: row.name for row in await self.find_any("id", list(node_ids))}

@@ -211,7 +211,26 @@ class PostgresUsageSegments(PostgresRows[UsageSegment]):
 _NODE_NAMES: Final = text("SELECT id, name FROM nodes WHERE id = ANY(CAST(:ids AS text[]))")
 
 
+# As ``marks_of`` says it; the first part is what the index of migration 0024 is made of.
+_WITH_MARK: Final = (
+    NODES.select.where(
+        text("""(
+        (jsonb_path_query_array(topology, '$.gpus[*].uuid')
+            || jsonb_path_query_array(topology, '$.gpus[*].serial')
+            || jsonb_path_query_array(topology, '$.nvmes[*].serial')) ? :mark
+        OR access ->> 'host' = :mark OR slot_host = :mark
+        OR id IN (SELECT node_id FROM slots WHERE ssh_host = :mark)
+    ) AND :mark <> ''""").bindparams(bindparam("mark", type_=Text))
+    )
+    .order_by(_node.id)
+    .limit(_LIMIT)
+)
+
+
 class PostgresNodes(PostgresRows[Node]):
+    async def with_mark(self, mark: str, *, limit: int) -> tuple[Node, ...]:
+        return await self.read(_WITH_MARK, {"mark": mark, "row_limit": limit})
+
     async def due(self, now: datetime, *, limit: int) -> Sequence[Node]:
         values = {"now": now, "known_before": now - LOOK_EVERY, "row_limit": limit}
         return await self.read(_LOOKS_DUE, values)

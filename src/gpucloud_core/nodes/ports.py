@@ -162,6 +162,10 @@ class Nodes(Rows[Node], Protocol):
         """Return what the nodes are called, without reading what is inside them."""
         ...
 
+    async def with_mark(self, mark: str, *, limit: int) -> tuple[Node, ...]:
+        """Return nodes with ``mark`` among ``marks_of``, or whose slots answer there, by id."""
+        ...
+
     async def due(self, now: datetime, *, limit: int) -> Sequence[Node]:
         """Return nodes in ``LOOKED_AT`` whose next discovery is due, locked, those held skipped.
 

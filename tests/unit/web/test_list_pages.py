@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from gpucloud_adapters.memory.cloud import MemoryCloud
 from gpucloud_core.access.model import PlatformRole
+from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.notices.model import InboxNotice, NoticeLevel
 from page_visitor import PageVisitor, heading_of, launched, links
@@ -144,12 +145,19 @@ class TestPalette:
         await visitor.cloud.work()
         await launched(visitor, "eval")
         everything = (await visitor.get("/find?q=llama")).json()["items"]
-        (one,) = everything
+        one, *acts = everything
         by_id = (await visitor.get(f"/find?q={one['href'].rpartition('/')[2]}")).json()["items"]
 
         assert (one["title"], one["group"]) == ("sft-llama", "Active")
         assert by_id == everything
         assert (await visitor.get("/find?q=")).json() == {"items": []}
+        assert [act["title"] for act in acts] == [
+            "Copy the SSH command of sft-llama",
+            "Open a terminal on sft-llama",
+            "Release sft-llama…",
+            "Restart sft-llama…",
+        ]
+        assert [act["dialog"] for act in acts] == [False, False, True, True]
 
     async def test_offers_an_act_only_where_it_can_be_done(self, visitor: PageVisitor) -> None:
         await visitor.arrive()
@@ -172,8 +180,38 @@ class TestPalette:
         assert (await visitor.get("/find?q=node-1")).json()["items"] == []
         await make_operator(cloud, "ada")
         (node,) = (await visitor.get("/find?q=node-1")).json()["items"]
+        (drain,) = (await visitor.get("/find?q=drain+node-1")).json()["items"]
 
         assert node["href"].startswith("/admin/nodes/nod_")
+        assert (drain["title"], drain["dialog"]) == ("Drain node-1…", True)
+        assert (await visitor.get("/find?q=undrain+node-1")).json()["items"] == []
+        (ada, *_) = (await visitor.get("/find?q=ADA")).json()["items"]
+        assert ada["href"] == "/admin/audit-logs?q=ada"
+
+    async def test_finds_what_is_called_like_an_operators_verb(self, visitor: PageVisitor) -> None:
+        await visitor.arrive()
+        await launched(visitor, "drain test")
+
+        for asked in ("drain", "drain test"):
+            one, *_ = (await visitor.get(f"/find?q={asked}")).json()["items"]
+            assert one["title"] == "drain test"
+
+    async def test_leads_to_other_projects(self, visitor: PageVisitor, cloud: MemoryCloud) -> None:
+        await visitor.arrive()
+        async with cloud.transactions.begin(Scope.platform()) as unit:
+            (project,) = await unit.projects.find()
+            other = replace(
+                project, id=ProjectId(cloud.ids.new("prj")), name="Vision", slug="vision"
+            )
+            await unit.projects.add(other)
+        (switch,) = (await visitor.get("/find?q=vis")).json()["items"]
+
+        assert (switch["title"], switch["post"]) == ("Switch to Vision", {"project_id": other.id})
+        answer = await visitor.post(switch["href"], switch["post"] | {"back": "/workloads"})
+        assert answer.headers["location"] == "/workloads"
+        assert "Vision" in (await visitor.get("/workloads")).text
+        (back,) = (await visitor.get("/find?q=default")).json()["items"]
+        assert back["title"] == "Switch to Default"
 
 
 async def make_operator(cloud: MemoryCloud, username: str) -> None:
