@@ -118,6 +118,8 @@ async def seed(
         username,
     )
     await _templates(servers, user, tenant, project)
+    for table, column in await connection.fetch(_GENERATED):  # a copy of a row has its value
+        await connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP EXPRESSION")
     for statement in _FLEET:
         await connection.execute(statement, NODES)
     for statement in _WORK:
@@ -188,6 +190,13 @@ async def _templates(servers: Servers, user: str, tenant: str, project: str) -> 
         await unit.allocations.add(allocation)
         await unit.usage_segments.add(segment)
     await engine.dispose()
+
+
+_GENERATED: Final = """
+    SELECT attrelid::regclass::text, attname FROM pg_attribute
+    WHERE attgenerated <> '' AND attrelid IN (
+        SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+"""
 
 
 def _many(table: str, changes: str, source: str = "generate_series(1, $1) g") -> str:

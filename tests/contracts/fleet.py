@@ -51,6 +51,17 @@ class FleetContract(StoreContract):
         async with transactions.begin(home.scope) as unit:
             return await unit.fleet.take(claim)
 
+    async def test_reads_the_capacity_of_many_nodes_at_once(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        rows = await self.a_fleet(transactions, nodes=3)
+        some = [row.node_id for row in rows[:2]]
+
+        async with transactions.begin(home.scope) as unit:
+            found = await unit.fleet.get_any([*some, NodeId("absent")])
+            assert found == {node_id: await unit.fleet.get(node_id) for node_id in some}
+            assert await unit.fleet.get_any([]) == {}
+
     async def test_finds_a_node_by_what_stands_on_it(
         self, transactions: Transactions[StoreUnit], home: Household
     ) -> None:

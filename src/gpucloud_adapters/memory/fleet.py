@@ -1,6 +1,6 @@
 """The fleet's capacity in memory: what is free on each node, and the claims that hold the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,6 +9,7 @@ from gpucloud_adapters.memory.kind_rows import MemoryClaims
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_adapters.stored.kinds import NODE_CAPACITY, SLOTS
 from gpucloud_core.kernel.errors import Conflict, NotFound
+from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.nodes.model import Slot, SlotState
@@ -99,6 +100,10 @@ class MemoryFleet:
 
     async def get(self, node_id: str) -> NodeCapacity | None:
         return self._capacity.rows.get(node_id)
+
+    async def get_any(self, node_ids: Sequence[NodeId]) -> Mapping[NodeId, NodeCapacity]:
+        rows = self._capacity.rows
+        return {node_id: rows[node_id] for node_id in node_ids if node_id in rows}
 
     async def lock(self, node_id: str) -> NodeCapacity | None:
         if self._scope.tenant_id is not None:

@@ -6,7 +6,7 @@ while every gate it holds belongs to a lower node; otherwise a gate that is held
 race.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -147,6 +147,11 @@ class PostgresFleet:
     async def get(self, node_id: str) -> NodeCapacity | None:
         found = await self._session.first(CAPACITY.get, {"row_key": node_id}, of=_OWN)
         return None if found is None else _capacity(found)
+
+    async def get_any(self, node_ids: Sequence[NodeId]) -> Mapping[NodeId, NodeCapacity]:
+        statement = CAPACITY.find_any("node_id", or_null=False)
+        found = await self._session.rows(statement, {"any_value": list(node_ids)})
+        return {row.node_id: row for row in map(_capacity, found)}
 
     async def lock(self, node_id: str) -> NodeCapacity | None:
         if self._session.scope.tenant_id is not None:

@@ -54,11 +54,13 @@ class ReadMe:
         async with self.transactions.begin(Scope.platform()) as unit:
             user = await unit.users.get(user_id)
             memberships = await unit.tenant_members.find(user_id=user_id)
-            tenants = [
-                TenantOfMine(tenant=tenant, role=membership.role)
-                for membership in memberships
-                if (tenant := await unit.tenants.get(membership.tenant_id)) is not None
-            ]
+            theirs = await unit.tenants.find_any("id", [one.tenant_id for one in memberships])
+        by_id = {tenant.id: tenant for tenant in theirs}
+        tenants = [
+            TenantOfMine(tenant=by_id[membership.tenant_id], role=membership.role)
+            for membership in memberships
+            if membership.tenant_id in by_id
+        ]
         here = [mine for mine in tenants if mine.tenant.id == actor.tenant_id]
         if user is None or not here:
             raise Unauthenticated

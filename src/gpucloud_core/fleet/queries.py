@@ -72,14 +72,14 @@ class ListNodes:
             ids = [node.id for node in page.items]
             slots = await unit.slots.find_any("node_id", ids)
             held = await holdings_on(unit, ids)
-            capacity = {node_id: await unit.fleet.get(node_id) for node_id in ids}
+            capacity = await unit.fleet.get_any(ids)
             now = await unit.now()
         lines = tuple(
             NodeLine(
                 node=node,
                 slots=_sorted(slot for slot in slots if slot.node_id == node.id),
                 held=tuple(one for one in held if one.claim.node_id == node.id),
-                capacity=capacity[node.id],
+                capacity=capacity.get(node.id),
                 as_of=now,
             )
             for node in page.items

@@ -1,9 +1,10 @@
 """Claims and the fleet's capacity, as placement reads and changes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.rows import Rows
 from gpucloud_core.kernel.unit import Unit
 from gpucloud_core.nodes.ports import NodesUnit
@@ -50,6 +51,10 @@ class Fleet(Protocol):
         ...
 
     async def get(self, node_id: str) -> NodeCapacity | None: ...
+
+    async def get_any(self, node_ids: Sequence[NodeId]) -> Mapping[NodeId, NodeCapacity]:
+        """Return the capacity of those of these nodes that have one, in one statement."""
+        ...
 
     async def lock(self, node_id: str) -> NodeCapacity | None:
         """Return a node's row and hold its gate: nobody takes or gives back until the unit ends."""
