@@ -7,7 +7,7 @@ each on the image that the earlier ones left, or, where they are to be together,
 its own (see ``gangs``); nothing is changed for good.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -31,18 +31,32 @@ class Chosen(NamedTuple):
 
 
 def choose(
-    request: PlacementRequest, image: FleetImage, *, held: Sequence[Place] = ()
+    request: PlacementRequest,
+    image: FleetImage,
+    *,
+    held: Sequence[Place] = (),
+    busy: Collection[NodeId] = (),
 ) -> Placement | Refusal:
     """Return a place for each slice asked for, or every reason why not all of them fit.
 
-    ``held`` are places that this batch has already, and that the image shows as taken; slices
-    on different nodes keep away from them, slices together stay in reach of them.
+    ``busy`` are nodes that are kept off, as if they were not there. ``held`` are places that this
+    batch has already, and that the image shows as taken; slices on different nodes keep away from
+    them, slices together stay in reach of them.
     """
-    if request.count == 1 and not held:
-        chosen = _one(request, image)
-        if chosen is None:
-            return refuse(request, image, how_many=how_many)
+    is_one = request.count == 1 and not held
+    if is_one and (chosen := _one(request, image, busy)) is not None:
         return _placement((chosen,))
+    with image.scratch():
+        for node_id in busy:
+            image.remove(node_id)
+        if is_one:
+            return refuse(request, image, how_many=how_many)
+        return _several(request, image, held)
+
+
+def _several(
+    request: PlacementRequest, image: FleetImage, held: Sequence[Place]
+) -> Placement | Refusal:
     if request.together:
         return _gang(request, image, held)
     found: list[Chosen] = []
@@ -143,7 +157,9 @@ def how_many(request: PlacementRequest, image: FleetImage, cap: int = HOW_MANY_M
     return count
 
 
-def _one(request: PlacementRequest, image: FleetImage) -> Chosen | None:
+def _one(
+    request: PlacementRequest, image: FleetImage, busy: Collection[NodeId] = ()
+) -> Chosen | None:
     pool = image.pools.get(request.pool)
     if pool is None:
         return None
@@ -154,7 +170,8 @@ def _one(request: PlacementRequest, image: FleetImage) -> Chosen | None:
         if best is not None and ranked.goodness != goodness:
             break
         entry = ranked.entry
-        node_id = entry.bucket.first if entry.is_sure else _first(entry.bucket, order.ask, image)
+        ask = None if entry.is_sure else order.ask
+        node_id = _first(entry.bucket, ask, image, busy)
         if node_id is not None and (best is None or node_id < best[0]):
             best, goodness = (node_id, ranked), ranked.goodness
     if best is None:
@@ -180,12 +197,16 @@ def _near(request: PlacementRequest, image: FleetImage, near: Sequence[NodeId]) 
     return _chosen(best[1], best[2], image, len(set(near)), order.supply)
 
 
-def _first(bucket: Bucket, ask: Ask, image: FleetImage) -> NodeId | None:
-    """Return the lowest node of the kind that has the CPUs and the memory, if one has."""
-    if image.has_share(bucket.first, ask):
+def _first(
+    bucket: Bucket, ask: Ask | None, image: FleetImage, busy: Collection[NodeId]
+) -> NodeId | None:
+    """Return the lowest node of the kind that is not busy and has the CPUs and the memory."""
+    if bucket.first not in busy and (ask is None or image.has_share(bucket.first, ask)):
         return bucket.first
-    fitting = (node_id for node_id in bucket.nodes if image.has_share(node_id, ask))
-    return min(fitting, default=None)
+    for node_id in bucket.in_order():
+        if node_id not in busy and (ask is None or image.has_share(node_id, ask)):
+            return node_id
+    return None
 
 
 def _chosen(

@@ -9,6 +9,7 @@ the first or the last of its bucket, and an order takes such changes in when it 
 
 from bisect import bisect_left, insort
 from collections import Counter
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -103,6 +104,18 @@ class Bucket:
         if len(self._heap) > 2 * len(self.nodes) + 64:
             self._heap = list(self.nodes)
             heapify(self._heap)
+
+    def in_order(self) -> Iterator[NodeId]:
+        """Return its nodes from the lowest id on, at little cost for each that is looked at."""
+        heap, reached, before = self._heap, [(self._heap[0], 0)] if self.nodes else [], None
+        while reached:
+            node_id, place = heappop(reached)
+            for below in (2 * place + 1, 2 * place + 2):
+                if below < len(heap):
+                    heappush(reached, (heap[below], below))
+            if node_id != before and node_id in self.nodes:
+                yield node_id
+            before = node_id
 
     def leave(self, node_id: NodeId) -> None:
         self.nodes.discard(node_id)
