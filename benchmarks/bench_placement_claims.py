@@ -154,7 +154,7 @@ class Claims:
         """Claim by the one statement, which is its own transaction."""
 
         async def take(claim: Claim) -> bool:
-            values = {**CLAIMS.mapping.encode(claim), "may_wait": True}
+            values = {**CLAIMS.mapping.encode(claim), "may_wait": False}
             made = compiled(TAKE, values)
             taken = await self._connections[worker].fetchval(made.sql, *made.arguments(values))
             return taken is not None
@@ -167,7 +167,7 @@ class Claims:
         async def take(claim: Claim) -> bool:
             session = await Session.open(self._engine, Scope.tenant(self._tenant))
             try:
-                taken = await PostgresFleet(session).take(claim)
+                taken = await PostgresFleet(session).take(claim, may_wait=False)
                 await session.commit()
             finally:
                 await session.close()
@@ -178,10 +178,7 @@ class Claims:
     async def _claim(self, take: Callable[[Claim], Awaitable[bool]]) -> bool:
         request = self._requests[self._chance.choice(SIZES)]
         image, busy = self._view.image, self._view.busy
-        with image.scratch():
-            for node_id in busy:
-                image.remove(node_id)
-            decision = choose(request, image)
+        decision = choose(request, image, busy=busy)
         if not isinstance(decision, Placement):
             return False
         place = decision.places[0]

@@ -25,8 +25,9 @@ _COPIES: Final = (
 _KEEP: Final = "CREATE TABLE bench_capacity AS SELECT * FROM node_capacity WHERE node_id = $1"
 _CLEAR: Final = (
     "SET session_replication_role = replica",
-    "TRUNCATE claims, allocations, tasks, task_events, state_changes, outbox",
+    "TRUNCATE claims, allocations, tasks, task_events, state_changes, outbox CASCADE",
     "SET session_replication_role = origin",
+    "UPDATE holds SET state = 'voided', closed_at = now() WHERE state = 'open'",
     "UPDATE claimed_slots SET mask = 0 WHERE mask <> 0",
     "UPDATE slots SET state = 'available' WHERE state <> 'available'",
     """UPDATE node_capacity AS c SET free_mask = c.approved_mask, version = c.version + 1,

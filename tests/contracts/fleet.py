@@ -289,6 +289,19 @@ class FleetContract(StoreContract):
         async with transactions.begin(home.scope) as unit:
             assert (await unit.fleet.changes(changes.mark)).rows == ()
 
+    async def test_tells_more_changes_than_come_in_one_go(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        """Seen to fail when only the first of them were told."""
+        async with transactions.begin(home.scope) as unit:
+            mark = (await unit.fleet.changes(None)).mark
+        rows = await self.a_fleet(transactions, nodes=260, gpus=1)
+
+        async with transactions.begin(home.scope) as unit:
+            changes = await unit.fleet.changes(mark)
+
+        assert {row.node_id for row in rows} <= {row.node_id for row in changes.rows}
+
     async def test_keeps_an_image_right_while_others_commit_out_of_order(
         self, transactions: Transactions[StoreUnit], home: Household
     ) -> None:

@@ -14,7 +14,7 @@ from gpucloud_core.nodes.systems import hgx_h200
 from gpucloud_core.placement.fleet_view import FleetView
 from world.market import Market
 
-MOST = 15  # of a launch of one machine
+MOST = 9  # of a launch of one machine
 MOST_MORE = 2  # for each machine more: its claim and its transfer
 
 

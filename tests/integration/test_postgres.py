@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from contracts.fleet import FleetContract
+from contracts.launch_rows import LaunchRowsContract
 from contracts.ledger import LedgerContract
 from contracts.lists import ListsContract
 from contracts.once import OnceContract
@@ -63,4 +64,8 @@ class TestPostgresFleet(InPostgres, FleetContract):
 
 
 class TestPostgresDueRows(InPostgres, DueContract):
+    pass
+
+
+class TestPostgresLaunchRows(InPostgres, LaunchRowsContract):
     pass

@@ -327,6 +327,25 @@ class TestClaims:
             assert await late == done
         await other.close()
 
+    @pytest.mark.parametrize("may_wait", [True, False])
+    async def test_that_lose_a_race_keep_nobody_off_the_node(
+        self, transactions: PostgresTransactions, home: Household, may_wait: bool
+    ) -> None:
+        """Seen to fail when what had locked the node's capacity was not undone."""
+        node = a_node(gpus=2)
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.nodes.add(node)
+            await unit.slots.add(a_slot(node.id, 0))
+            await unit.slots.add(a_slot(node.id, 1))
+            await unit.fleet.put(a_capacity(node.id, gpus=2))
+            assert await unit.fleet.take(a_claim(home.tenant.id, node.id, 0b01))
+
+        async with transactions.begin(home.scope) as loser, transactions.begin(PLATFORM) as other:
+            lost = a_claim(home.tenant.id, node.id, 0b11)
+            assert not await loser.fleet.take(lost, may_wait=may_wait)
+            free = a_claim(home.tenant.id, node.id, 0b10)
+            assert await other.fleet.take(free, may_wait=False)
+
     async def test_are_open_once_per_allocation(
         self, database: asyncpg.Connection, home: Household
     ) -> None:

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from gpucloud_adapters.memory.database import MemoryDatabase
 from gpucloud_adapters.memory.kind_rows import MemoryClaims
+from gpucloud_adapters.memory.rows import MemoryRows
 from gpucloud_adapters.stored.invariants import InvariantError
-from gpucloud_adapters.stored.kinds import NODE_CAPACITY, SLOTS
+from gpucloud_adapters.stored.kinds import NODE_CAPACITY, PROMISES, SLOTS
 from gpucloud_core.kernel.errors import Conflict, NotFound
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.time import Clock
@@ -28,14 +29,17 @@ class MemoryFleet:
         self._claims = MemoryClaims(database, scope)
         self._scope = scope
 
-    async def changes(self, since: str | None) -> FleetChanges:
+    async def changes(self, since: str | None, *, promised_in: str = "") -> FleetChanges:
         seen = 0 if since is None else int(since)
         stamps = self._database.fleet_stamps
         changed = [
             self._capacity.rows[node] for node, stamp in stamps.of_node.items() if stamp > seen
         ]
+        promises = MemoryRows(self._database, self._scope, PROMISES)
         return FleetChanges(
-            mark=str(stamps.latest), rows=tuple(sorted(changed, key=lambda row: row.node_id))
+            mark=str(stamps.latest),
+            rows=tuple(sorted(changed, key=lambda row: row.node_id)),
+            promises=await promises.find(pool=promised_in) if promised_in else (),
         )
 
     async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:

@@ -15,7 +15,11 @@ from gpucloud_adapters.stored.kinds import (
     CLAIMS,
     NODES,
     ONE_TIME_TOKENS,
+    OS_IMAGES,
+    PRICES,
+    SKUS,
     SLOTS,
+    SSH_KEYS,
     STORED_RESPONSES,
     TASK_EVENTS,
     TASKS,
@@ -25,6 +29,7 @@ from gpucloud_adapters.stored.kinds import (
 )
 from gpucloud_adapters.stored.steps import completed_seconds, usual
 from gpucloud_core.access.model import OneTimeToken
+from gpucloud_core.allocations.launch_rows import LaunchNames, LaunchRows
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.ports import MAY_EXPIRE
 from gpucloud_core.audit.chain import Seal, Unsealed
@@ -111,6 +116,24 @@ class MemoryAllocations(MemoryRows[Allocation]):
             among=[{"state": state} for state in sorted(MAY_EXPIRE)],
         )
         return [row.id for row in _oldest(found, lambda row: row.releases_at, limit)]
+
+    async def of_launch(self, names: LaunchNames) -> LaunchRows:
+        skus = MemoryRows(self.database, self.scope, SKUS)
+        images = MemoryRows(self.database, self.scope, OS_IMAGES)
+        prices = MemoryRows(self.database, self.scope, PRICES)
+        keys = MemoryRows(self.database, self.scope, SSH_KEYS)
+        sku = await skus.get(names.sku_id)
+        may_boot = await images.find_any("id", sku.image_ids if sku else ())
+        live = await self.find_any("state", names.live)
+        kind, steps = names.saga
+        return LaunchRows(
+            sku=sku,
+            images={image.id: image for image in may_boot},
+            prices=await prices.find(sku_id=names.sku_id),
+            keys=await keys.find_any("id", names.ssh_key_ids),
+            gpus_held=sum(row.gpu_count for row in live if row.tenant_id == names.tenant_id),
+            usual_seconds=await MemoryTasks(self.database, self.scope).usual_seconds(kind, steps),
+        )
 
 
 def _last_to_end(row: UsageSegment) -> tuple[bool, datetime]:

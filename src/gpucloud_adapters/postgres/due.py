@@ -26,10 +26,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
+from gpucloud_adapters.postgres.launches import launch_rows
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
 from gpucloud_core.access.model import OneTimeToken
+from gpucloud_core.allocations.launch_rows import LaunchNames, LaunchRows
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.ports import MAY_EXPIRE
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
@@ -121,6 +123,9 @@ class PostgresAllocations(PostgresRows[Allocation]):
         given = {"now": now, "row_limit": limit, "states": _MAY_EXPIRE}
         found = await self.session.rows(_EXPIRED, given)
         return [AllocationId(row[0]) for row in found]
+
+    async def of_launch(self, names: LaunchNames) -> LaunchRows:
+        return await launch_rows(self.session, names)
 
 
 _node = NODES.columns

@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from gpucloud_adapters.postgres.mapping import row_of_json
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
@@ -44,16 +45,22 @@ _OWN: Final = "node_capacity"
 # Whatever still ran then, or began later, has a number at or above the mark, and so has the row
 # it changes: it is read next time, perhaps twice, and never missed. Neither clocks nor the order
 # of commits matter.
-_always: Final = select(literal_column("1")).subquery("always")  # the mark comes with no rows too
-_CHANGES: Final = (
-    select(
-        literal_column("CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text)"), *CAPACITY.columns
-    )
-    .select_from(
-        _always.outerjoin(_table, text("changed_xid >= CAST(CAST(:since AS text) AS xid8)"))
-    )
-    .order_by(_table.c.node_id)
-)
+#
+# Few have changed as a rule, and the index says which; the limit keeps the plan to the index.
+_CHANGED: Final = """
+    SELECT * FROM node_capacity
+    WHERE changed_xid >= CAST(CAST(:since AS text) AS xid8) ORDER BY changed_xid
+"""
+_CHANGES: Final = """
+    SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text),
+        (SELECT jsonb_agg(to_jsonb(c)) FROM ({changed}) AS c),
+        (SELECT jsonb_agg(to_jsonb(p) ORDER BY p.id) FROM promises AS p WHERE p.pool = :pool)
+"""
+_A_FEW: Final = 256
+_FEW_CHANGES: Final = text(_CHANGES.format(changed=f"{_CHANGED} LIMIT {_A_FEW}"))
+_ALL_CHANGES: Final = text(_CHANGES.format(changed=_CHANGED))
+_changed: Final = row_of_json(kinds.NODE_CAPACITY)
+_promise: Final = row_of_json(kinds.PROMISES)
 # One statement: the slots are taken, and only where they are, the claim is written.
 TAKE: Final = (
     insert(CLAIMS.mapping.table)
@@ -105,19 +112,22 @@ class PostgresFleet:
         self._session = session
         self._highest_gate = ""
 
-    async def changes(self, since: str | None) -> FleetChanges:
-        found = await self._session.rows(_CHANGES, {"since": since or "0"}, of=_OWN)
-        return FleetChanges(
-            mark=found[0][0],
-            rows=tuple(_capacity(row[1:]) for row in found if row[1] is not None),
-        )
+    async def changes(self, since: str | None, *, promised_in: str = "") -> FleetChanges:
+        given = {"since": since or "0", "pool": promised_in}
+        ((mark, rows, promises),) = await self._session.rows(_FEW_CHANGES, given, of=_OWN)
+        if rows is not None and len(rows) == _A_FEW:
+            ((mark, rows, promises),) = await self._session.rows(_ALL_CHANGES, given, of=_OWN)
+        changed = sorted(map(_changed, rows or ()), key=lambda row: row.node_id)
+        return FleetChanges(mark, tuple(changed), tuple(map(_promise, promises or ())))
 
     async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:
         values = CLAIMS.mapping.encode(claim)
         may_wait = may_wait and claim.node_id > self._highest_gate
-        self._note_gate(claim.node_id)  # held from now on, whatever the answer
         values["may_wait"] = may_wait
-        return await self._session.value(TAKE, values, of=_OWN) is not None
+        taken = await self._session.value(TAKE, values, of=_OWN) is not None
+        if taken:
+            self._note_gate(claim.node_id)
+        return taken
 
     async def set_slots(self, claim: Claim, state: str, reason: str = "") -> None:
         values = {"claim": claim.id, "state": SlotState(state).value, "reason": reason}

@@ -35,14 +35,16 @@ _DUE: Final = (
     .limit(bindparam("row_limit", type_=BigInteger))
     .with_for_update(skip_locked=True)
 )
-_USUAL_SECONDS: Final = text("""
+USUAL_SECONDS: Final = """
     SELECT wanted.step, percentile_disc(0.5) WITHIN GROUP (ORDER BY latest.seconds)
     FROM unnest(CAST(:steps AS text[])) AS wanted (step), LATERAL (
         SELECT seconds FROM step_durations AS d
         WHERE d.kind = :kind AND d.step = wanted.step ORDER BY d.finished_at DESC LIMIT :latest
     ) AS latest
     GROUP BY wanted.step HAVING count(*) >= :enough
-""")
+"""
+"""Each step with its usual seconds: part of a statement, and one by itself."""
+_USUAL_SECONDS: Final = text(USUAL_SECONDS)
 
 
 class PostgresTasks(PostgresRows[Task]):

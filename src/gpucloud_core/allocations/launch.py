@@ -218,7 +218,6 @@ class LaunchAllocations:
         await place_holds(
             unit, account, reserves, now=asked.now, new_id=self.ids.new, books=asked.books
         )
-        usual = await unit.tasks.usual_seconds(PROVISION.kind, PROVISION.keys)
         if batch is None and not alone:
             await unit.tasks.add(_batch_task(parent, rows[0], asked))
         for row in rows:
@@ -229,7 +228,7 @@ class LaunchAllocations:
                 row,
                 PROVISION,
                 asked.now,
-                usual=usual,
+                usual=asked.usual_seconds,
                 task_id=row.task_id,
                 parent_id=None if alone else parent,
                 data=gang.of_launch(asked.request, rows[0].id),

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gpucloud_core.access.ports import AccessUnit
+from gpucloud_core.allocations.launch_rows import LaunchNames, LaunchRows
 from gpucloud_core.allocations.model import (
     Allocation,
     AllocationState,
@@ -31,6 +32,10 @@ MAY_TIME: Final = MAY_EXPIRE | {
 class Allocations(Rows[Allocation], Protocol):
     async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
         """Return allocations in ``MAY_EXPIRE`` whose ``releases_at`` has come."""
+        ...
+
+    async def of_launch(self, names: LaunchNames) -> LaunchRows:
+        """Return what a launch names and depends on, besides money and places, in one go."""
         ...
 
 

@@ -3,15 +3,18 @@
 Launch and dry run read the same facts and look at the same checks, so that they always agree.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor, SshKey
 from gpucloud_core.allocations.checks import Check, LaunchFacts, checks
+from gpucloud_core.allocations.launch_rows import LaunchNames
 from gpucloud_core.allocations.lifecycle import LIVE
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.allocations.request import LaunchRequest, field_errors
+from gpucloud_core.allocations.saga import PROVISION
 from gpucloud_core.billing import holds, meter
 from gpucloud_core.billing.accounts import read_books
 from gpucloud_core.billing.balance import hold_amount
@@ -79,6 +82,7 @@ class Asked:
     rate_micros_per_hour: int  # per machine
     hold_micros: int  # per machine
     gpus_held: int
+    usual_seconds: Mapping[str, int]  # of the steps of a launch
     books: Books
     now: datetime
 
@@ -149,17 +153,25 @@ async def read_asked(
     if faults := field_errors(request):
         raise ValidationFailed("Some fields of the launch need another look.", fields=faults)
     now = await unit.now()
-    sku = await unit.skus.get(request.sku_id)
+    found = await unit.allocations.of_launch(
+        LaunchNames(
+            tenant_id=actor.tenant_id,
+            sku_id=request.sku_id,
+            ssh_key_ids=request.ssh_key_ids,
+            saga=(PROVISION.kind, PROVISION.keys),
+            live=tuple(LIVE),
+        )
+    )
+    sku = found.sku
     if sku is not None and (not sku.active or request.region not in {None, sku.region}):
         sku = None
     image_id = request.image_id or (sku.image_ids[0] if sku and sku.image_ids else "")
-    offered = sku is not None and image_id in sku.image_ids
-    image = await unit.os_images.get(image_id) if offered else None
-    keys = await unit.ssh_keys.find_any("id", list(dict.fromkeys(request.ssh_key_ids)))
-    own = tuple(key for key in keys if key.user_id == actor.user_id and key.deleted_at is None)
-    price = price_at(await unit.prices.find(sku_id=sku.id), now) if sku else None
+    image = found.images.get(image_id) if sku else None
+    own = tuple(
+        key for key in found.keys if key.user_id == actor.user_id and key.deleted_at is None
+    )
+    price = price_at(found.prices, now) if sku else None
     rate = rate_micros_per_hour(price, request.gpu_count) if price else 0
-    live = await unit.allocations.find_any("state", list(LIVE))
     return Asked(
         request=request,
         sku=sku if price else None,
@@ -167,7 +179,8 @@ async def read_asked(
         keys=own,
         rate_micros_per_hour=rate,
         hold_micros=hold_amount(rate, account.reserve_minutes),
-        gpus_held=sum(row.gpu_count for row in live if row.tenant_id == actor.tenant_id),
+        gpus_held=found.gpus_held,
+        usual_seconds=found.usual_seconds,
         books=await read_books(unit, account),
         now=now,
     )

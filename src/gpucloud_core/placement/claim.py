@@ -46,8 +46,8 @@ async def preview(
     promises: PromisesMet | None = None,
 ) -> Placement | Refusal:
     """Decide without taking anything. The unit has made no claims of its own."""
-    await fleet.refresh(unit)
-    promised = await promises.of_others() if promises else []
+    fresh = await fleet.refresh(unit, promised_in=request.pool if promises else "")
+    promised = promises.among(fresh.promises) if promises else []
     with fleet.image.scratch():
         keep(promised, fleet.image)
         return choose(request, fleet.image)
@@ -116,9 +116,9 @@ class _Batch:
     async def decide(self) -> Placement | Refusal:
         """Choose where nobody is busy; where everything is taken so, among all nodes.
 
-        Promises are read after the fleet: one that is used meanwhile then stands on neither list,
-        and its room is a race to lose. Where the image has become newer than the list, it may
-        stand on both; so nothing is refused over a promise that is gone.
+        Promises are read with the fleet, as both stood at one moment. Where the image has become
+        newer, a promise that was used meanwhile may stand on both lists; so nothing is refused
+        over a promise that is gone.
         """
         while True:
             decision = await self._decide()
@@ -132,8 +132,9 @@ class _Batch:
 
     async def _decide(self) -> Placement | Refusal:
         own = frozenset(place.node_id for place in self._places)
-        rows = await self._fleet.refresh(self._unit, own=own)
-        await self._promises_met()
+        pool = self._request.pool if self._promises else ""
+        rows, promises = await self._fleet.refresh(self._unit, own=own, promised_in=pool)
+        self._promised = self._promises.among(promises) if self._promises else []
         image = self._fleet.image
         taken = {
             node_id
@@ -158,9 +159,8 @@ class _Batch:
             for row in rows:
                 image.put(row)
             keep(self._promised, image)
-            for node_id in avoided:
-                image.remove(node_id)
-            return choose(self._left, image, held=(*self._beside, *self._places))
+            held = (*self._beside, *self._places)
+            return choose(self._left, image, held=held, busy=avoided)
 
     async def take(self, decision: Placement) -> bool:
         """Bind the places in turn; False at the first that someone else was faster at."""

@@ -11,12 +11,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.once import when_ended
 from gpucloud_core.placement.fleet_image import FleetImage
 from gpucloud_core.placement.model import NodeCapacity
 from gpucloud_core.placement.ports import PlacementUnit
+from gpucloud_core.placement.promises import Promise
 
 
 class Errand:
@@ -47,6 +49,13 @@ class Errand:
         return {node_id for node_id in self._busy if not self._nodes[node_id] > 0}
 
 
+class Fresh(NamedTuple):
+    """What a refresh found that is not in the image."""
+
+    own: tuple[NodeCapacity, ...]
+    promises: tuple[Promise, ...]
+
+
 class FleetView:
     """The image and how far it has been read. One per process; safe among its tasks."""
 
@@ -66,15 +75,16 @@ class FleetView:
             when_ended(errand.end_all)
 
     async def refresh(
-        self, unit: PlacementUnit, *, own: Collection[NodeId] = ()
-    ) -> tuple[NodeCapacity, ...]:
+        self, unit: PlacementUnit, *, own: Collection[NodeId] = (), promised_in: str = ""
+    ) -> Fresh:
         """Read what changed: one statement, and one more for a class seen for the first time.
 
         ``own`` are the nodes that this very transaction has changed. Their rows are returned,
-        for the caller to lay over the image, and are not kept.
+        for the caller to lay over the image, and are not kept. ``promised_in`` is the pool whose
+        promises are wanted as well.
         """
         async with self._turn:
-            changes = await unit.fleet.changes(self._mark)
+            changes = await unit.fleet.changes(self._mark, promised_in=promised_in)
             for row in changes.rows:
                 if not self.image.knows(row.system):
                     await self._learn(unit, row)
@@ -83,7 +93,8 @@ class FleetView:
                     self.image.put(row)
             if not own:
                 self._mark = changes.mark
-        return tuple(row for row in changes.rows if row.node_id in own)
+        rows = tuple(row for row in changes.rows if row.node_id in own)
+        return Fresh(rows, changes.promises)
 
     async def _learn(self, unit: PlacementUnit, row: NodeCapacity) -> None:
         node = await unit.nodes.get(row.node_id)

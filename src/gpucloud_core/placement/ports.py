@@ -14,17 +14,24 @@ from gpucloud_core.placement.promises import Promise
 
 @dataclass(frozen=True, slots=True)
 class FleetChanges:
-    """Capacity rows that changed since a mark, and the next mark. A mark is opaque."""
+    """Capacity rows that changed since a mark, and the next mark. A mark is opaque.
+
+    ``promises`` are those of the pool that was asked about, as they stood at the same moment.
+    """
 
     mark: str
     rows: tuple[NodeCapacity, ...]
+    promises: tuple[Promise, ...] = ()
 
 
 class Fleet(Protocol):
     """Capacity rows of all nodes. Readable from any scope: they name no tenant."""
 
-    async def changes(self, since: str | None) -> FleetChanges:
-        """Return rows changed since ``since`` (all, if None); none is ever missed."""
+    async def changes(self, since: str | None, *, promised_in: str = "") -> FleetChanges:
+        """Return rows changed since ``since`` (all, if None); none is ever missed.
+
+        With them the promises in one pool, if one is named.
+        """
         ...
 
     async def take(self, claim: Claim, *, may_wait: bool = True) -> bool:

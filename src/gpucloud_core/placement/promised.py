@@ -1,5 +1,6 @@
 """The promises that a launch meets: its own, which it uses, and those of others, which it keeps."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from gpucloud_core.kernel.ids import ProjectId, UserId
@@ -28,10 +29,14 @@ class PromisesMet:
         self._mine: Promise | None = None
 
     async def of_others(self) -> list[Promise]:
-        """Return the promises that this launch keeps: all but the one that it may use."""
+        """Return the promises that this launch keeps as they stand now."""
+        return self.among(await self._unit.promises.find(pool=self._wanted.pool))
+
+    def among(self, promises: Iterable[Promise]) -> list[Promise]:
+        """Return those of a pool's promises that this launch keeps: all but the one it may use."""
         self._mine = None
         others: list[Promise] = []
-        for promise in in_force(await self._unit.promises.find(pool=self._wanted.pool), self._now):
+        for promise in in_force(promises, self._now):
             whose = (promise.user_id, promise.project_id, promise.sku_id, promise.gpu_count)
             if self._mine is None and whose == self._key:
                 self._mine = promise

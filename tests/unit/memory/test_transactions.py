@@ -3,6 +3,7 @@
 import pytest
 
 from contracts.fleet import FleetContract
+from contracts.launch_rows import LaunchRowsContract
 from contracts.ledger import LedgerContract
 from contracts.lists import ListsContract
 from contracts.once import OnceContract
@@ -57,4 +58,8 @@ class TestMemoryFleet(InMemory, FleetContract):
 
 
 class TestMemoryDueRows(InMemory, DueContract):
+    pass
+
+
+class TestMemoryLaunchRows(InMemory, LaunchRowsContract):
     pass

@@ -72,9 +72,9 @@ class Contested:
             return False
         return await self._fleet.take(claim, may_wait=may_wait)
 
-    async def changes(self, since: str | None) -> FleetChanges:
+    async def changes(self, since: str | None, *, promised_in: str = "") -> FleetChanges:
         self.calls["changes"] += 1
-        return await self._fleet.changes(since)
+        return await self._fleet.changes(since, promised_in=promised_in)
 
     async def lowest(
         self, *, pool: str, masks: Sequence[int], limit: int
@@ -358,8 +358,8 @@ class TestFleetView:
             await unit.fleet.take(a_claim(RIVAL.id, row.node_id, 0b1))
 
         async with transactions.begin(PLATFORM) as unit:
-            own = await view.refresh(unit, own={row.node_id})
-            assert [changed.free_mask for changed in own] == [0b1111_1110]
+            fresh = await view.refresh(unit, own={row.node_id})
+            assert [changed.free_mask for changed in fresh.own] == [0b1111_1110]
             assert view.image.row(row.node_id).free_mask == 0xFF
         async with transactions.begin(PLATFORM) as unit:
             await view.refresh(unit)
