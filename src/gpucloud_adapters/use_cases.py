@@ -7,6 +7,7 @@ from dishka import Provider, Scope, provide
 from gpucloud_adapters.settings import Settings
 from gpucloud_adapters.system import SystemSecrets
 from gpucloud_core.access import (
+    caller,
     password,
     projects,
     saved_views,
@@ -23,6 +24,7 @@ from gpucloud_core.allocations import (
     follow,
     force,
     launch,
+    lists,
     metrics,
     operations,
     queries,
@@ -79,6 +81,7 @@ from gpucloud_core.work.turn import Actions
 
 USE_CASES: Final = (
     sign_in.SignIn,
+    caller.ResolveCaller,
     sessions.ResolveActor,
     sessions.Refresh,
     sessions.SignOut,
@@ -86,7 +89,6 @@ USE_CASES: Final = (
     sessions.RevokeSession,
     password.ChangePassword,
     projects.ReadMe,
-    projects.FindProject,
     projects.ListProjects,
     ssh_keys.AddSshKey,
     ssh_keys.ListSshKeys,
@@ -121,8 +123,9 @@ USE_CASES: Final = (
     terminal_record.RecordTerminal,
     terminal_record.CloseLostTerminals,
     queries.ReadAllocation,
-    queries.ListAllocations,
-    queries.CountAllocations,
+    lists.ListAllocations,
+    lists.ListBriefs,
+    lists.CountAllocations,
     queries.ReadTimeline,
     queries.ReadReceipt,
     queries.ReadTask,

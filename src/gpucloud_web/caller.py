@@ -8,11 +8,11 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 
+from gpucloud_core.access.caller import Caller, ResolveCaller
 from gpucloud_core.access.model import Actor, SessionKind
-from gpucloud_core.access.projects import FindProject, ListProjects
 from gpucloud_core.access.session_life import Client
-from gpucloud_core.access.sessions import ResolveActor, Unauthenticated
-from gpucloud_core.kernel.errors import FieldError, ValidationFailed
+from gpucloud_core.access.sessions import Unauthenticated
+from gpucloud_core.kernel.errors import FieldError, NotFound, ValidationFailed
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import ProjectId, parse_id
 from gpucloud_web import keyed
@@ -21,6 +21,7 @@ from gpucloud_web.edge import SESSION_COOKIE, correlation_id_of
 PROJECT_HEADER: Final = "X-Project-ID"
 PROJECT_COOKIE: Final = "gpucloud-project"
 _BEARER: Final = "bearer "
+_CALLER: Final = "gpucloud_caller"
 
 _Connection = ASGIConnection[Any, Any, Any, Any]
 _Request = Request[object, object, State]
@@ -37,23 +38,36 @@ def client_of(connection: _Connection) -> Client:
     )
 
 
-async def actor_of(connection: _Connection, container: AsyncContainer) -> Actor:
+def _named(request: _Request) -> ProjectId:
+    """Return the id of the project that a request names, or else remembers; it may be of none."""
+    named = request.headers.get(PROJECT_HEADER)
+    text = request.cookies.get(PROJECT_COOKIE, "") if named is None else named
+    try:
+        return ProjectId(parse_id("prj", text))
+    except NotFound:
+        return ProjectId("")
+
+
+async def _caller_of(request: _Request) -> Caller:
     """Return who presents a bearer token or our cookie.
 
     Raises:
         Unauthenticated: neither, or not good any more.
     """
-    resolve = await container.get(ResolveActor)
-    authorization = connection.headers.get("authorization", "")
+    container: AsyncContainer = request.app.state.dishka_container
+    resolve = await container.get(ResolveCaller)
+    authorization = request.headers.get("authorization", "")
     if authorization:
         if not authorization.lower().startswith(_BEARER):
             raise Unauthenticated("Send the access token as `Authorization: Bearer …`.")
-        token = authorization[len(_BEARER) :].strip()
-        return await resolve(token=token, kind=SessionKind.API, client=client_of(connection))
-    cookie = connection.cookies.get(SESSION_COOKIE, "")
-    if not cookie:
+        token, kind = authorization[len(_BEARER) :].strip(), SessionKind.API
+    else:
+        token, kind = request.cookies.get(SESSION_COOKIE, ""), SessionKind.BROWSER
+    if not token:
         raise Unauthenticated
-    return await resolve(token=cookie, kind=SessionKind.BROWSER, client=client_of(connection))
+    return await resolve(
+        token=token, kind=kind, client=client_of(request), project_id=_named(request)
+    )
 
 
 async def provide_actor(request: _Request) -> Actor:
@@ -61,32 +75,29 @@ async def provide_actor(request: _Request) -> Actor:
 
     From here on everything happens once per Idempotency-Key: it is theirs.
     """
-    actor = await actor_of(request, request.app.state.dishka_container)
-    await keyed.arm(request, actor)
-    return actor
+    caller = request.state[_CALLER] = await _caller_of(request)
+    await keyed.arm(request, caller.actor)
+    return caller.actor
 
 
-async def provide_project(request: _Request, actor: NamedDependency[Actor]) -> ProjectId:
+async def provide_project(
+    request: _Request,
+    actor: NamedDependency[Actor],  # noqa: ARG001  the caller is known once the actor is
+) -> ProjectId:
     """Litestar dependency ``project``: named by header, remembered by cookie, or the default.
 
     Raises:
         NotFound: the project named is not theirs.
         ValidationFailed: they have no project at all.
     """
-    container: AsyncContainer = request.app.state.dishka_container
-    named = request.headers.get(PROJECT_HEADER)
-    if named is not None:
-        find = await container.get(FindProject)
-        return (await find(actor=actor, project_id=ProjectId(parse_id("prj", named)))).id
-    projects = await (await container.get(ListProjects))(actor=actor)
-    known = {mine.project.id for mine in projects}
-    remembered = ProjectId(request.cookies.get(PROJECT_COOKIE, ""))
-    if remembered in known:
-        return remembered
-    if not projects:
+    caller: Caller = request.state[_CALLER]
+    if PROJECT_HEADER in request.headers:
+        return caller.named(_named(request))
+    project = caller.remembered(_named(request))
+    if project is None:
         detail = "You have no project yet; ask an owner to add you to one."
         raise ValidationFailed(detail, fields=[FieldError("", "no_project", detail)])
-    return projects[0].project.id
+    return project
 
 
 async def provide_idempotency(

@@ -1,7 +1,8 @@
 """What an idempotency key promises, whatever the store: one effect, with its answer, or none.
 
 Seen to fail when later units joined without a savepoint, when a first unit that failed left the
-attempt in its undone transaction, and when a joined part kept the scope of the one before it.
+attempt in its undone transaction, when a look did not join, and when a joined part kept the scope
+of the one before it.
 """
 
 import pytest
@@ -40,6 +41,20 @@ class OnceContract(StoreContract):
         assert await self.committed(transactions, "projects", "tenant_id", home.tenant.id) == 2
         with pytest.raises(IdempotencyKeyReused):
             await once(key_of(home, b"other"), make, written=str, read=str)
+
+    async def test_shows_a_look_what_the_attempt_has_done(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        project = a_project(home.tenant.id)
+
+        async def make() -> str:
+            async with transactions.begin(home.scope) as unit:
+                await unit.projects.add(project)
+            async with transactions.look(home.scope) as unit:
+                assert await unit.projects.get(project.id) == project
+            return project.id
+
+        assert await once(key_of(home), make, written=str, read=str) == project.id
 
     async def test_leaves_nothing_when_it_fails_and_tries_again(
         self, transactions: Transactions[StoreUnit], home: Household

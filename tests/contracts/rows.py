@@ -319,19 +319,28 @@ class RowsContract(StoreContract):
         )
         async with transactions.begin(PLATFORM) as unit:
             await unit.sessions.add(session)
-            alone = await unit.sessions.signed_in(session.access_hash)
+            before = await unit.now()
+            alone = await unit.sessions.signed_in(session.access_hash, "")
             await unit.tenant_members.add(member)
             await unit.project_members.add(in_project)
-            found = await unit.sessions.signed_in(session.access_hash)
-            nobody = await unit.sessions.signed_in("another")
+            found = await unit.sessions.signed_in(session.access_hash, "")
+            nobody = await unit.sessions.signed_in("another", "")
 
         assert nobody is None
+        assert alone is not None
+        assert found is not None
+        assert before <= alone.as_of <= found.as_of
         assert alone == SignedIn(
-            session=session, user=home.user, tenant_role=None, project_roles={}
-        )
-        assert found == SignedIn(
             session=session,
             user=home.user,
+            tenant_role=None,
+            project_roles={},
+            projects=(home.project,),
+            as_of=alone.as_of,
+        )
+        assert found == replace(
+            alone,
             tenant_role=Role.ADMIN,
             project_roles={home.project.id: Role.VIEWER},
+            as_of=found.as_of,
         )

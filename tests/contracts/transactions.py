@@ -1,5 +1,6 @@
 """What a unit of work promises: all or nothing, tenants apart, time, events and audit rows."""
 
+from dataclasses import replace
 from datetime import UTC, timedelta
 
 import pytest
@@ -43,6 +44,55 @@ class TransactionsContract(StoreContract):
             await change_the_mind()
 
         for table, column in (("projects", "id"), ("outbox", "subject"), ("audit_rows", "target")):
+            assert await self.committed(transactions, table, column, project.id) == 0
+
+    async def test_looks_at_the_same_rows_and_tells_the_same_time(
+        self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
+    ) -> None:
+        async with transactions.begin(home.scope) as unit:
+            before = await unit.now()
+
+        async with transactions.look(home.scope) as unit:
+            assert await unit.projects.get(home.project.id) == home.project
+            assert await unit.projects.find() == (home.project,)
+            assert await unit.projects.get(neighbour.project.id) is None
+            assert await unit.tenants.get(neighbour.tenant.id) is None
+            assert before <= await unit.now() <= await unit.now()
+        async with transactions.look(PLATFORM) as unit:
+            for household in (home, neighbour):
+                assert await unit.projects.get(household.project.id) == household.project
+
+    async def test_changes_nothing_where_it_only_looks(
+        self, transactions: Transactions[StoreUnit], home: Household
+    ) -> None:
+        project = a_project(home.tenant.id)
+
+        async def add(unit: StoreUnit) -> None:
+            await unit.projects.add(project)
+
+        async def put(unit: StoreUnit) -> None:
+            await unit.projects.put(replace(home.project, name="other"))
+
+        async def delete(unit: StoreUnit) -> None:
+            await unit.projects.delete(home.project.id)
+
+        async def emit(unit: StoreUnit) -> None:
+            await unit.now()
+            await unit.emit(Event(kind="project.made", subject=project.id))
+
+        async def audit(unit: StoreUnit) -> None:
+            await unit.now()
+            await unit.audit(AuditFact(action="project.make", target=project.id))
+
+        for scope in (home.scope, PLATFORM):
+            for change in (add, put, delete, emit, audit):
+                with pytest.raises(InvariantError):
+                    async with transactions.look(scope) as unit:
+                        await change(unit)
+
+        async with transactions.look(home.scope) as unit:
+            assert await unit.projects.find() == (home.project,)
+        for table, column in (("outbox", "subject"), ("audit_rows", "target")):
             assert await self.committed(transactions, table, column, project.id) == 0
 
     async def test_hides_every_row_of_another_tenant(

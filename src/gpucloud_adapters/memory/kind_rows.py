@@ -29,15 +29,18 @@ from gpucloud_adapters.stored.kinds import (
 )
 from gpucloud_adapters.stored.steps import completed_seconds, usual
 from gpucloud_core.access.model import OneTimeToken
+from gpucloud_core.allocations.briefs import AllocationBrief
 from gpucloud_core.allocations.launch_rows import LaunchNames, LaunchRows
+from gpucloud_core.allocations.lists import read_briefs
 from gpucloud_core.allocations.model import Allocation
-from gpucloud_core.allocations.ports import MAY_EXPIRE
+from gpucloud_core.allocations.ports import MAY_EXPIRE, AllocationUnit
 from gpucloud_core.audit.chain import Seal, Unsealed
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
 from gpucloud_core.kernel.audit import AuditRow
 from gpucloud_core.kernel.errors import Conflict
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, NodeId, TaskId, TenantId
+from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.time import EPOCH
 from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.metering.charge import cost_of
@@ -107,8 +110,12 @@ def _look_due(row: Node) -> datetime | None:
 
 
 class MemoryAllocations(MemoryRows[Allocation]):
-    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+    def __init__(self, database: MemoryDatabase, scope: Scope, unit: AllocationUnit) -> None:
         super().__init__(database, scope, ALLOCATIONS)
+        self._unit = unit
+
+    async def briefs(self, query: ListQuery) -> Page[AllocationBrief]:
+        return await read_briefs(self._unit, query)
 
     async def expired(self, now: datetime, *, limit: int) -> Sequence[AllocationId]:
         found = self.having(

@@ -66,6 +66,14 @@ class MemoryTransactions:
         return joined(self._begin, scope)
 
     @asynccontextmanager
+    async def look(self, scope: Scope) -> AsyncIterator["MemoryUnit"]:
+        async with self.begin(scope) as unit:
+            before = self.database.journal.mark
+            yield unit
+            if self.database.journal.mark != before:
+                raise InvariantError("a look changes nothing")
+
+    @asynccontextmanager
     async def _begin(self, scope: Scope) -> AsyncIterator["MemoryUnit"]:
         await self.database.acquire()
         try:
@@ -161,7 +169,7 @@ class MemoryUnit:
 
     @property
     def sessions(self) -> MemorySessions:
-        return MemorySessions(self._database, self._scope)
+        return MemorySessions(self._database, self._scope, self._clock)
 
     @property
     def ssh_keys(self) -> MemoryRows[SshKey]:
@@ -241,7 +249,7 @@ class MemoryUnit:
 
     @property
     def allocations(self) -> MemoryAllocations:
-        return MemoryAllocations(self._database, self._scope)
+        return MemoryAllocations(self._database, self._scope, self)
 
     @property
     def waitlist(self) -> MemoryWaitlist:

@@ -26,17 +26,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
+from gpucloud_adapters.postgres.briefs import briefs
+from gpucloud_adapters.postgres.costs import COST
 from gpucloud_adapters.postgres.launches import launch_rows
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.statements import Statements
 from gpucloud_adapters.stored import kinds
 from gpucloud_core.access.model import OneTimeToken
+from gpucloud_core.allocations.briefs import AllocationBrief
 from gpucloud_core.allocations.launch_rows import LaunchNames, LaunchRows
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.ports import MAY_EXPIRE
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, NodeId, TenantId
+from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node
 from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT
@@ -127,6 +131,9 @@ class PostgresAllocations(PostgresRows[Allocation]):
     async def of_launch(self, names: LaunchNames) -> LaunchRows:
         return await launch_rows(self.session, names)
 
+    async def briefs(self, query: ListQuery) -> Page[AllocationBrief]:
+        return await briefs(self.session, query)
+
 
 _node = NODES.columns
 _LOOKS_DUE: Final = (
@@ -182,17 +189,12 @@ _RUNNING_AFTER: Final = (
 )
 
 
-# The formula of ``metering.charge.cost_of``, so that a list needs one sum and not every segment of
-# every row. ``div`` is exact where ``/`` rounds, and a property test compares the two.
-_COSTS: Final = text("""
-    SELECT allocation_id, sum(div(
-        CAST(rate_micros_per_hour AS numeric) * greatest(
-            0, extract(epoch FROM coalesce(ended_at, CAST(:until AS timestamptz)) - started_at)
-        ) * 1000000, 3600000000))
+_COSTS: Final = text(f"""
+    SELECT allocation_id, sum({COST.format("CAST(:until AS timestamptz)")})
     FROM usage_segments
     WHERE allocation_id = ANY(CAST(:ids AS text[]))
     GROUP BY allocation_id
-""")
+""")  # noqa: S608  a formula of ours
 
 
 class PostgresUsageSegments(PostgresRows[UsageSegment]):

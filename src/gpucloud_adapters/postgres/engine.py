@@ -8,6 +8,7 @@ between cost more than what most of our statements cost the database.
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ ANSWER_TIMEOUT: Final = timedelta(seconds=20)  # the server's own limits come fi
 LOCK_TIMEOUT: Final = timedelta(seconds=5)
 IDLE_TIMEOUT: Final = timedelta(seconds=30)  # in an open transaction
 SPARE_TIMEOUT: Final = timedelta(minutes=5)  # after which a connection that nobody uses is closed
+LOOKING: Final = 8  # connections that only read, in each of the two roles
 STATEMENTS_KEPT: Final = 400  # prepared, on each connection; we have fewer
 
 _DRIVER: Final = "postgresql+asyncpg"
@@ -44,10 +46,22 @@ def driver_url(database_url: str) -> URL:
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """Given back, it is only rolled back: whatever a unit sets lasts for its transaction."""
+    """Given back, it is only rolled back: whatever a unit sets lasts for its transaction.
+
+    What looks is in one role for good, and in a tenant until it is told another.
+    """
+
+    tenant = ""
 
     def get_reset_query(self) -> str:
         return ""
+
+    async def enter(self, tenant: str) -> None:
+        """Be in ``tenant`` from now on; whoever is cut off while changing is in none."""
+        if self.tenant != tenant:
+            self.tenant = ""
+            await self.fetch("SELECT set_config('gpucloud.tenant', $1, false)", tenant)
+            self.tenant = tenant
 
 
 class Engine:
@@ -64,21 +78,24 @@ class Engine:
         self.heard: Callable[[str], None] | None = None
         self._address = f"postgresql://{database_url.partition('://')[2]}"
         self._connections = connections
-        self._pool: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
+        self._pools: dict[str, asyncpg.Pool] = {}
+        self._opening: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._clock = ServerClock()
 
     def now(self) -> datetime:
         """Return the database's wall clock, as it was read on one of the connections."""
         return self._clock.now()
 
-    async def acquire(self) -> Connection:
+    async def acquire(self, role: str = "") -> Connection:
         """Return a connection of the caller's own until it is released.
+
+        Args:
+            role: what it is in for good, and then it only reads; empty for one in no role yet.
 
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: there is none.
         """
-        pool = self._pool or await self._open()
+        pool = self._pools.get(role) or await self._open(role)
         connection = await pool.acquire(timeout=self.wait_seconds)
         if self._clock.is_due(time.monotonic()):
             try:
@@ -88,9 +105,9 @@ class Engine:
                 raise
         return connection
 
-    async def release(self, connection: Connection) -> None:
+    async def release(self, connection: Connection, role: str = "") -> None:
         """Give a connection back; what was not committed on it is rolled back."""
-        pool = self._pool
+        pool = self._pools.get(role)
         if pool is None:
             return
         try:
@@ -102,24 +119,25 @@ class Engine:
 
     async def renew(self) -> None:
         """Have every connection made anew before it is used again: one of them was broken."""
-        if self._pool is not None:
-            await self._pool.expire_connections()
+        for pool in self._pools.values():
+            await pool.expire_connections()
 
     async def dispose(self) -> None:
         """Close all connections; those that are in use are cut."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
             pool.terminate()
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await pool.close()
 
-    async def _open(self) -> asyncpg.Pool:
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await asyncpg.create_pool(
+    async def _open(self, role: str) -> asyncpg.Pool:
+        looking = {"role": role, "default_transaction_read_only": "on"} if role else {}
+        async with self._opening[role]:
+            if role not in self._pools:
+                self._pools[role] = await asyncpg.create_pool(
                     self._address,
                     min_size=0,
-                    max_size=self._connections,
+                    max_size=LOOKING if role else self._connections,
                     max_inactive_connection_lifetime=SPARE_TIMEOUT.total_seconds(),
                     connection_class=_Connection,
                     init=self._begin,
@@ -135,9 +153,10 @@ class Engine:
                         "lock_timeout": _milliseconds(LOCK_TIMEOUT),
                         "idle_in_transaction_session_timeout": _milliseconds(IDLE_TIMEOUT),
                         "jit": "off",  # our statements are short: compiling them never pays
+                        **looking,
                     },
                 )
-            return self._pool
+            return self._pools[role]
 
     async def _begin(self, connection: Connection) -> None:
         await _with_json(connection)

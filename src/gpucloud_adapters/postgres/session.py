@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 _RETRY_SECONDS: Final = 2
 
-_TROUBLE: Final = (
+TROUBLE: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -47,7 +47,8 @@ _REFUSALS: Final[Mapping[str, Callable[[], DomainError]]] = {
     "23505": lambda: AlreadyExists("Another object has this name or value."),
     "23503": lambda: Conflict("Something this refers to, or that refers to this, is in the way."),
 }
-_WRONG_PROGRAM: Final = {"23502", "23514", "23P01", "42501"}  # null, check, exclusion, privilege
+# Null, check, exclusion, privilege, a change in what only reads.
+_WRONG_PROGRAM: Final = {"23502", "23514", "23P01", "42501", "25006"}
 
 
 class Session:
@@ -69,13 +70,13 @@ class Session:
         """
         try:
             return await cls._open(engine, scope)
-        except _TROUBLE as error:
+        except TROUBLE as error:
             if not _is_broken(error):
                 raise translated(error) from error
         await engine.renew()
         try:
             return await cls._open(engine, scope)
-        except _TROUBLE as error:
+        except TROUBLE as error:
             raise translated(error) from error
 
     @classmethod
@@ -89,6 +90,10 @@ class Session:
         except BaseException:
             await engine.release(connection)
             raise
+
+    async def clock(self) -> datetime:
+        """Return what ``now`` does, also where it has to be asked for first."""
+        return self.now()
 
     def now(self) -> datetime:
         """Return the database's wall clock, without asking it."""
@@ -107,8 +112,8 @@ class Session:
         """
         await self._settle(of)
         try:
-            return await _ask(self._engine, self._connection, statement, parameters or {})
-        except _TROUBLE as error:
+            return await ask(self._engine, self._connection, statement, parameters or {})
+        except TROUBLE as error:
             raise translated(error) from error
 
     async def first(
@@ -169,8 +174,8 @@ class Session:
         if waited is None:
             return
         try:
-            found = await _ask(self._engine, self._connection, waited.statement, waited.values)
-        except _TROUBLE as error:
+            found = await ask(self._engine, self._connection, waited.statement, waited.values)
+        except TROUBLE as error:
             raise translated(error) from error
         if waited.puts and tuple(found[0]) != waited.puts:
             raise NotFound
@@ -236,16 +241,17 @@ class Session:
         answer: str = await self._sure(self._connection.execute, command)
         return answer
 
-    async def _sure(self, ask: Callable[..., Awaitable[T]], *given: Any) -> T:
+    async def _sure(self, say: Callable[..., Awaitable[T]], *given: Any) -> T:
         try:
-            return await ask(*given)  # one that was cut off refuses at the call already
-        except _TROUBLE as error:
+            return await say(*given)  # one that was cut off refuses at the call already
+        except TROUBLE as error:
             raise translated(error) from error
 
 
-async def _ask(
+async def ask(
     engine: Engine, connection: Connection, statement: Executable, given: Mapping[str, Any]
 ) -> Sequence[Found]:
+    """Say one statement on a connection; return what the driver gives."""
     made = compiled(statement, given)
     _tell(engine, made.sql)
     found: Sequence[Found] = await connection.fetch(made.sql, *made.arguments(given))
@@ -259,9 +265,13 @@ def _tell(engine: Engine, sql: str) -> None:
 
 def _entering(scope: Scope) -> str:
     """Return what takes on the role and the tenant of ``scope``, until the transaction ends."""
-    role = "gpucloud_platform" if scope.tenant_id is None else "gpucloud_app"
     tenant = (scope.tenant_id or "").replace("'", "''")
-    return f"SET LOCAL ROLE {role}; SET LOCAL gpucloud.tenant = '{tenant}'"
+    return f"SET LOCAL ROLE {role_of(scope)}; SET LOCAL gpucloud.tenant = '{tenant}'"
+
+
+def role_of(scope: Scope) -> str:
+    """Return which role of the database may do what ``scope`` may."""
+    return "gpucloud_platform" if scope.tenant_id is None else "gpucloud_app"
 
 
 def translated(error: Exception) -> Exception:

@@ -4,7 +4,7 @@ Lists are keyset reads: conditions and order match an index, and a page costs wh
 sorts by code point, because the columns that are sorted by are declared so.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import (
@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -32,6 +33,12 @@ from gpucloud_adapters.stored.lists import ListPlan
 
 T = TypeVar("T")
 _ESCAPE: Final = "\\"
+_READ: Final = (11, 26, 51, 101)
+"""How many rows a page is read with: one more than it shows, or a few, so that statements are few.
+
+The number stands in the statement: where it is a value, PostgreSQL plans for a tenth of all rows,
+finds that dear, and plans each time anew.
+"""
 
 
 class Equals(NamedTuple):
@@ -59,6 +66,7 @@ class ListShape(NamedTuple):
     where: tuple[tuple[str, bool], ...]  # the field, and whether null is among its values
     spans: tuple[tuple[str, bool, bool], ...]  # the field, and which of its ends are given
     has_search: bool
+    read: int  # how many rows
     after: bool | None  # whether the row before had a value to sort by; None on the first page
 
     @classmethod
@@ -75,13 +83,14 @@ class ListShape(NamedTuple):
                 )
             ),
             bool(plan.search),
+            next(rows for rows in _READ if rows > plan.limit),
             None if plan.after is None else plan.after.value is not None,
         )
 
 
 def list_values(plan: ListPlan[Any]) -> dict[str, Any]:
     """Return the values of the statement of ``ListShape.of(plan)``."""
-    values: dict[str, Any] = {"row_limit": plan.limit + 1}
+    values: dict[str, Any] = {}
     for name, allowed in plan.where.items():
         values[f"any_{name}"] = [value for value in allowed if value is not None]
     for name, (since, until) in plan.spans.items():
@@ -105,15 +114,21 @@ class Statements(Generic[T]):
     Args:
         kind: which rows.
         derived: columns that are not the table's own, by field name.
+        fields: those that are read, if not all of them; then nothing is decoded into rows.
     """
 
     def __init__(
-        self, kind: Kind[T], derived: Mapping[str, ColumnElement[Any]] | None = None
+        self,
+        kind: Kind[T],
+        derived: Mapping[str, ColumnElement[Any]] | None = None,
+        *,
+        fields: Sequence[str] = (),
     ) -> None:
         self.kind = kind
         self.mapping = RowMapping(kind)
         self.columns = self.mapping.table.c
-        selected = {name: self.columns[name] for name in kind.fields} | dict(derived or {})
+        own = {name: self.columns[name] for name in fields or kind.fields}
+        selected = {**own, **(derived or {})}
         self.select: Select[Any] = select(*selected.values())
         key = self.columns[kind.key] == bindparam("row_key", type_=Text)
         table = self.mapping.table
@@ -200,7 +215,7 @@ class Statements(Generic[T]):
             conditions.append(self._comes_after(shape, has_value=shape.after))
         columns = dict.fromkeys((self.columns[shape.sort], self.key))
         order = [column.desc() if shape.reads_down else column.asc() for column in columns]
-        limit = bindparam("row_limit", type_=BigInteger)
+        limit: ColumnElement[int] = literal_column(str(shape.read), BigInteger)
         return self.select.where(*conditions).order_by(*order).limit(limit)
 
     def _spanned(self, shape: ListShape) -> list[ColumnElement[bool]]:

@@ -18,6 +18,7 @@ from gpucloud_adapters.postgres.audit import AUDIT_ROWS, PostgresAuditRows
 from gpucloud_adapters.postgres.engine import Engine
 from gpucloud_adapters.postgres.fleet import CLAIMS, PostgresFleet
 from gpucloud_adapters.postgres.ledger import PostgresLedger
+from gpucloud_adapters.postgres.look import Look
 from gpucloud_adapters.postgres.rows import PostgresRows
 from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.sign_ins import PostgresSessions
@@ -42,7 +43,7 @@ from gpucloud_core.billing.model import Hold, PaymentSession
 from gpucloud_core.catalog.model import OsImage, Price, Sku
 from gpucloud_core.kernel.audit import audit_row
 from gpucloud_core.kernel.ids import entity_id, uuid7
-from gpucloud_core.kernel.once import joined
+from gpucloud_core.kernel.once import is_keyed, joined
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.kernel.time import EPOCH, microseconds_between
@@ -112,6 +113,19 @@ class PostgresTransactions:
             # Also when the task is being cancelled, the connection goes back rolled back.
             await asyncio.shield(session.close())
 
+    def look(self, scope: Scope) -> AbstractAsyncContextManager["PostgresUnit"]:
+        return self.begin(scope) if is_keyed() else self._look(scope)
+
+    @asynccontextmanager
+    async def _look(self, scope: Scope) -> AsyncIterator["PostgresUnit"]:
+        session = Look(self._engine, scope)
+        unit = PostgresUnit(session)
+        try:
+            yield unit
+            await unit.write_ahead()  # refuses if there is something to write
+        finally:
+            await asyncio.shield(session.close())
+
 
 class PostgresOutbox:
     """Events in order. One relay at a time reads them, so that none overtakes another."""
@@ -156,7 +170,7 @@ class PostgresUnit:
         self.has_emitted |= unit.has_emitted
 
     async def now(self, *, not_before: datetime | None = None) -> datetime:
-        now = self._session.now()
+        now = await self._session.clock()
         return now if not_before is None else max(now, not_before)
 
     async def emit(self, event: Event) -> None:

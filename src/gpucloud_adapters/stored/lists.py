@@ -8,7 +8,7 @@ and the position it continues from, nothing secret; it is only good for the list
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,6 +21,7 @@ from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.time import rfc3339
 
 T = TypeVar("T")
+R = TypeVar("R")
 Span: TypeAlias = tuple[datetime | None, datetime | None]
 LIMIT_MAX: Final = 100
 
@@ -59,8 +60,11 @@ class ListPlan(Generic[T]):
         """Tell whether rows are read from the largest to the smallest."""
         return self.descending != self.backwards
 
-    def page(self, rows: Sequence[T]) -> Page[T]:
-        """Return the page that these rows, read in reading order, make."""
+    def page(self, rows: Sequence[R], value: Callable[[R, str], Any] = getattr) -> Page[R]:
+        """Return the page that these rows, read in reading order, make.
+
+        ``value`` gives a row's value of a field: the key, or what the list is sorted by.
+        """
         more = len(rows) > self.limit
         items = tuple(rows[: self.limit])
         if self.backwards:
@@ -69,14 +73,16 @@ class ListPlan(Generic[T]):
         behind = more if self.backwards else self.after is not None
         return Page(
             items=items,
-            next_cursor=self._cursor(items, last=True) if ahead else None,
-            prev_cursor=self._cursor(items, last=False) if behind else None,
+            next_cursor=self._cursor(items, value, last=True) if ahead else None,
+            prev_cursor=self._cursor(items, value, last=False) if behind else None,
         )
 
-    def _cursor(self, items: tuple[T, ...], *, last: bool) -> str | None:
+    def _cursor(
+        self, items: tuple[R, ...], value_of: Callable[[R, str], Any], *, last: bool
+    ) -> str | None:
         if items:
             row = items[-1 if last else 0]
-            at = Position(getattr(row, self.sort.name), self.kind.key_of(row))
+            at = Position(value_of(row, self.sort.name), value_of(row, self.kind.key))
         elif self.after is not None:
             at = self.after
         else:

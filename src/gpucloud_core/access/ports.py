@@ -52,17 +52,27 @@ class RateLimiter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
-    """A session with whose it is, and what they may where it works."""
+    """A session with whose it is, and what they may where it works.
+
+    ``projects`` are such of its tenant's that are not deleted that nobody who may read the others
+    needs them to know which one comes first: those the user is a member of, the one they begin in,
+    the one that is asked for, and the first by name.
+    """
 
     session: Session
     user: User
     tenant_role: Role | None
     project_roles: Mapping[ProjectId, Role]
+    projects: tuple[Project, ...]
+    as_of: datetime  # the database's clock
 
 
 class Sessions(Rows[Session], Protocol):
-    async def signed_in(self, access_hash: str) -> SignedIn | None:
-        """Return the session with this access token, alive or not, read in one go."""
+    async def signed_in(self, access_hash: str, project_id: str) -> SignedIn | None:
+        """Return the session with this access token, alive or not, read in one go.
+
+        ``project_id`` is the project that is asked for; it need not be theirs, nor be at all.
+        """
         ...
 
 

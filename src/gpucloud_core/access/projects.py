@@ -1,5 +1,6 @@
 """Where a person is: their tenants, and the projects of the one they work in."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gpucloud_core.access.acting import person
@@ -7,7 +8,6 @@ from gpucloud_core.access.authorize import Action, role_in, visible_projects
 from gpucloud_core.access.model import Actor, Project, Role, Tenant, User
 from gpucloud_core.access.ports import AccessUnit
 from gpucloud_core.access.sessions import Unauthenticated
-from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.unit import Scope, Transactions
 
@@ -51,7 +51,7 @@ class ReadMe:
             Unauthenticated: the user, or their membership, is gone.
         """
         user_id = person(actor)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             user = await unit.users.get(user_id)
             memberships = await unit.tenant_members.find(user_id=user_id)
             theirs = await unit.tenants.find_any("id", [one.tenant_id for one in memberships])
@@ -83,49 +83,32 @@ class ListProjects:
 
     async def __call__(self, *, actor: Actor) -> tuple[ProjectOfMine, ...]:
         user_id = person(actor)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             user = await unit.users.get(user_id)
         return await _projects(
             self.transactions, actor, user.default_project_id if user is not None else None
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindProject:
-    """One project that the actor may read, named by its id."""
-
-    transactions: Transactions[AccessUnit]
-
-    async def __call__(self, *, actor: Actor, project_id: ProjectId) -> Project:
-        """Return it.
-
-        Raises:
-            NotFound: there is none, or it is not theirs to know of.
-        """
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            project = await unit.projects.get(project_id)
-        visible = visible_projects(actor, Action.PROJECT_READ)
-        if (
-            project is None
-            or project.deleted_at is not None
-            or project.tenant_id != actor.tenant_id
-            or (visible is not None and project.id not in visible)
-            or role_in(actor, project.id) is None
-        ):
-            raise NotFound("There is no project with this id.")
-        return project
-
-
 async def _projects(
     transactions: Transactions[AccessUnit], actor: Actor, default: ProjectId | None
 ) -> tuple[ProjectOfMine, ...]:
-    async with transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+    async with transactions.look(Scope.tenant(actor.tenant_id)) as unit:
         projects = await unit.projects.find(tenant_id=actor.tenant_id, deleted_at=None)
+    return projects_of(actor, projects, default)
+
+
+def projects_of(
+    actor: Actor, projects: Iterable[Project], default: ProjectId | None
+) -> tuple[ProjectOfMine, ...]:
+    """Return those that ``actor`` may read, the default one first, then by name."""
     visible = visible_projects(actor, Action.PROJECT_READ)
     mine = [
         ProjectOfMine(project=project, role=role, is_default=project.id == default)
         for project in projects
-        if (visible is None or project.id in visible)
+        if project.deleted_at is None
+        and project.tenant_id == actor.tenant_id
+        and (visible is None or project.id in visible)
         and (role := role_in(actor, project.id)) is not None
     ]
     return tuple(

@@ -7,7 +7,6 @@ transaction and refuses after it.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from gpucloud_core.access.acting import fact_by, person
 from gpucloud_core.access.model import Actor, Session, SessionKind, User
@@ -74,15 +73,29 @@ class ResolveActor:
         Raises:
             Unauthenticated: unknown, ended, idle for too long, or its user is disabled.
         """
-        async with self.transactions.begin(Scope.platform()) as unit:
-            found = await unit.sessions.signed_in(token_hash(token))
-            if found is None or found.session.kind is not kind:
-                raise Unauthenticated
-            now = await unit.now()
-            if not admits(found.session, now) or found.user.disabled_at is not None:
-                raise Unauthenticated
-            await _mark_seen(unit, found.session, now)
-        return _actor(found, client)
+        return actor_of(await signed_in(self.transactions, token, kind), client)
+
+
+async def signed_in(
+    transactions: Transactions[AccessUnit],
+    token: str,
+    kind: SessionKind,
+    project_id: str = "",
+) -> SignedIn:
+    """Return the living session that an access token is of, and note that it was seen.
+
+    Raises:
+        Unauthenticated: unknown, ended, idle for too long, or its user is disabled.
+    """
+    async with transactions.look(Scope.platform()) as unit:
+        found = await unit.sessions.signed_in(token_hash(token), project_id)
+    if found is None or found.session.kind is not kind:
+        raise Unauthenticated
+    if not admits(found.session, found.as_of) or found.user.disabled_at is not None:
+        raise Unauthenticated
+    if seen(found.session, found.as_of) is not None:
+        await _mark_seen(transactions, found.session.id)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +156,7 @@ class ListSessions:
     transactions: Transactions[AccessUnit]
 
     async def __call__(self, *, actor: Actor) -> tuple[Session, ...]:
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             sessions = await unit.sessions.find(user_id=person(actor), revoked_at=None)
             now = await unit.now()
         alive = [session for session in sessions if is_alive(session, now)]
@@ -178,17 +191,20 @@ async def _revoke(
             await unit.audit(fact_by(actor, action=f"session.{reason}", target=session_id))
 
 
-async def _mark_seen(unit: AccessUnit, session: Session, now: datetime) -> None:
-    if seen(session, now) is None:
-        return
-    # The row is read again under its lock: a rotation may have changed it meanwhile.
-    locked = await unit.sessions.lock(session.id)
-    moved_on = seen(locked, now) if locked is not None and is_alive(locked, now) else None
-    if moved_on is not None:
-        await unit.sessions.put(moved_on)
+async def _mark_seen(transactions: Transactions[AccessUnit], session_id: SessionId) -> None:
+    async with transactions.begin(Scope.platform()) as unit:
+        # The row is read again under its lock: a rotation may have changed it meanwhile.
+        locked = await unit.sessions.lock(session_id)
+        if locked is None:
+            return
+        now = await unit.now(not_before=locked.last_seen_at)
+        moved_on = seen(locked, now) if is_alive(locked, now) else None
+        if moved_on is not None:
+            await unit.sessions.put(moved_on)
 
 
-def _actor(found: SignedIn, client: Client) -> Actor:
+def actor_of(found: SignedIn, client: Client) -> Actor:
+    """Return whose session it is as an actor, with the rights they have where it works."""
     return Actor(
         user_id=found.user.id,
         username=found.user.username,

@@ -153,7 +153,7 @@ class ListSshKeys:
         require(actor, Action.SSH_KEY_READ, tenant_id=actor.tenant_id)
         asked = query or ListQuery()
         own = {**asked.where, "user_id": (person(actor),), "deleted_at": (None,)}
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             return await unit.ssh_keys.page(replace(asked, where=own))
 
 

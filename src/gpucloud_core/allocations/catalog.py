@@ -26,7 +26,7 @@ class ReadCatalog:
 
     async def __call__(self, *, actor: Actor) -> tuple[Offer, ...]:
         require(actor, Action.CATALOG_READ, tenant_id=actor.tenant_id)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             await self.fleet.refresh(unit)
             skus = await unit.skus.find(active=True)
             prices = await unit.prices.find()
@@ -54,5 +54,5 @@ class ListImages:
 
     async def __call__(self, *, actor: Actor) -> tuple[OsImage, ...]:
         require(actor, Action.CATALOG_READ, tenant_id=actor.tenant_id)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             return await unit.os_images.find(active=True)

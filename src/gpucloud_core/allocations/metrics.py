@@ -131,7 +131,7 @@ class ReadMetrics:
             NotMeasured: it was never active.
             MetricsUnavailable: the source gives no answer.
         """
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             allocation = await readable(unit, actor, allocation_id)
             node = await unit.nodes.get(allocation.node_id)
             if node is None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gpucloud_core.access.ports import AccessUnit
+from gpucloud_core.allocations.briefs import AllocationBrief
 from gpucloud_core.allocations.launch_rows import LaunchNames, LaunchRows
 from gpucloud_core.allocations.model import (
     Allocation,
@@ -15,7 +16,7 @@ from gpucloud_core.allocations.model import (
 from gpucloud_core.billing.ports import BillingUnit
 from gpucloud_core.catalog.ports import CatalogUnit
 from gpucloud_core.kernel.ids import AllocationId
-from gpucloud_core.kernel.rows import Rows
+from gpucloud_core.kernel.rows import ListQuery, Page, Rows
 from gpucloud_core.placement.ports import PlacementUnit
 from gpucloud_core.work.ports import WorkUnit
 
@@ -36,6 +37,10 @@ class Allocations(Rows[Allocation], Protocol):
 
     async def of_launch(self, names: LaunchNames) -> LaunchRows:
         """Return what a launch names and depends on, besides money and places, in one go."""
+        ...
+
+    async def briefs(self, query: ListQuery) -> Page[AllocationBrief]:
+        """Return a page of briefs: what ``lists.read_briefs`` does, of one instant."""
         ...
 
 

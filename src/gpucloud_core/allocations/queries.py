@@ -1,21 +1,22 @@
 """What pages and lists read of allocations and their tasks: rows joined to views, no rules."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from gpucloud_core.access.authorize import Action, Allowed, authorize, require
 from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.briefs import status_of
 from gpucloud_core.allocations.errors import ReceiptNotReady
-from gpucloud_core.allocations.lifecycle import LIFECYCLE, PublicStatus, public_status
-from gpucloud_core.allocations.model import Allocation, AllocationState, StateChange
+from gpucloud_core.allocations.lifecycle import PublicStatus
+from gpucloud_core.allocations.model import Allocation, StateChange
 from gpucloud_core.allocations.place import slots_in
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.kernel.errors import NotFound
-from gpucloud_core.kernel.ids import AllocationId, ProjectId, TaskId
-from gpucloud_core.kernel.rows import COUNTED_MAX, ListQuery, Page
+from gpucloud_core.kernel.ids import AllocationId, TaskId
+from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.time import microseconds_between
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.metering.charge import cost_of
@@ -41,19 +42,6 @@ class AllocationView:
     billed_seconds: int
     task: Task | None
     as_of: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllocationLine:
-    """One row of a list."""
-
-    allocation: Allocation
-    status: PublicStatus
-    node_name: str
-    cost_micros: int
-    step: str  # "Make the slice (3 of 6)" while it moves
-    as_of: datetime
-    slots: tuple[Slot, ...] = ()  # all of its node, in PCI order, while it holds some of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,24 +71,10 @@ def billed_seconds(segments: Sequence[UsageSegment], now: datetime) -> int:
     return spent // 1_000_000
 
 
-def step_line(task: Task | None) -> str:
-    """Return which step a moving task is at, in words."""
-    if task is None or task.finished_at is not None:
-        return ""
-    done = sum(1 for step in task.steps if step.finished_at is not None)
-    at = min(done, len(task.steps) - 1)
-    return f"{task.steps[at].title} ({at + 1} of {len(task.steps)})" if task.steps else ""
-
-
 def _why_here(claim: Claim | None) -> tuple[str, ...]:
     if claim is None or not claim.explanation:
         return ()
     return explain_placement(claim.explanation, gpu_count=claim.mask.bit_count())
-
-
-def _status(allocation: Allocation, task: Task | None) -> PublicStatus:
-    asked = task is not None and task.cancel_requested_at is not None
-    return public_status(allocation.state, cause=allocation.cause, cancel_asked=asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +84,7 @@ class ReadAllocation:
     transactions: Transactions[AllocationUnit]
 
     async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> AllocationView:
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             allocation = await readable(unit, actor, allocation_id)
             node = await unit.nodes.get(allocation.node_id)
             if node is None:
@@ -123,7 +97,7 @@ class ReadAllocation:
         own = {slot.gpu_uuid for slot in slots_in(allocation.mask, slots)}
         return AllocationView(
             allocation=allocation,
-            status=_status(allocation, task),
+            status=status_of(allocation, task),
             node=node,
             slots=tuple(sorted(slots, key=lambda slot: slot.index)),
             gpus=tuple(gpu for gpu in node.topology.gpus if gpu.uuid in own),
@@ -156,75 +130,6 @@ async def readable(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListAllocations:
-    """A page of a project's allocations.
-
-    What has ended holds no slots and moves no more: neither is read for it.
-    """
-
-    transactions: Transactions[AllocationUnit]
-
-    async def __call__(
-        self, *, actor: Actor, project_id: ProjectId, query: ListQuery, with_slots: bool = True
-    ) -> Page[AllocationLine]:
-        """Return the page; ``with_slots`` reads what is beside each on its node too."""
-        require(actor, Action.ALLOCATION_READ, tenant_id=actor.tenant_id, project_id=project_id)
-        query = replace(query, where={**query.where, "project_id": (project_id,)})
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            page = await unit.allocations.page(query)
-            now = await unit.now()
-            ids = [allocation.id for allocation in page.items]
-            costs = await unit.usage_segments.costs(ids, now)
-            names = await unit.nodes.names({row.node_id for row in page.items})
-            live = [row for row in page.items if not LIFECYCLE.is_final(row.state)]
-            tasks = await unit.tasks.find_any("id", [row.task_id for row in live]) if live else ()
-            places = sorted({row.node_id for row in live})
-            slots = await unit.slots.find_any("node_id", places) if places and with_slots else ()
-        by_task = {task.id: task for task in tasks}
-        by_node: dict[str, list[Slot]] = {}
-        for slot in sorted(slots, key=lambda slot: slot.index):
-            by_node.setdefault(slot.node_id, []).append(slot)
-        lines = tuple(
-            AllocationLine(
-                allocation=row,
-                status=_status(row, by_task.get(row.task_id)),
-                node_name=names.get(row.node_id, ""),
-                cost_micros=costs.get(row.id, 0),
-                step=step_line(by_task.get(row.task_id)),
-                as_of=now,
-                slots=tuple(by_node.get(row.node_id, ())),
-            )
-            for row in page.items
-        )
-        return Page(lines, page.next_cursor, page.prev_cursor)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountAllocations:
-    """How many allocations of a project are in each raw state, for the tabs of lists."""
-
-    transactions: Transactions[AllocationUnit]
-
-    async def __call__(self, *, actor: Actor, project_id: ProjectId) -> dict[AllocationState, int]:
-        require(actor, Action.ALLOCATION_READ, tenant_id=actor.tenant_id, project_id=project_id)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            counted = await unit.allocations.count_by("state", project_id=project_id)
-        return {AllocationState(str(state)): number for state, number in counted.items()}
-
-    async def each(
-        self, *, actor: Actor, project_id: ProjectId, queries: Sequence[ListQuery]
-    ) -> list[int]:
-        """Return how many allocations each query finds, up to ``COUNTED_MAX``."""
-        require(actor, Action.ALLOCATION_READ, tenant_id=actor.tenant_id, project_id=project_id)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
-            inside = (
-                replace(query, where={**query.where, "project_id": (project_id,)})
-                for query in queries
-            )
-            return [await unit.allocations.matching(one, at_most=COUNTED_MAX) for one in inside]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadTimeline:
     """Every state an allocation has been in, oldest first."""
 
@@ -233,7 +138,7 @@ class ReadTimeline:
     async def __call__(
         self, *, actor: Actor, allocation_id: AllocationId
     ) -> tuple[StateChange, ...]:
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             allocation = await readable(unit, actor, allocation_id)
             changes = await unit.state_changes.find(allocation_id=allocation.id)
         return tuple(sorted(changes, key=lambda change: (change.at, change.id)))
@@ -246,7 +151,7 @@ class ReadReceipt:
     transactions: Transactions[AllocationUnit]
 
     async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> Receipt:
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             allocation = await readable(unit, actor, allocation_id)
             if allocation.billing_stopped_at is None:
                 raise ReceiptNotReady
@@ -271,14 +176,14 @@ class ReadTask:
         Raises:
             NotFound: there is none, or it is not theirs to know of.
         """
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             task = await unit.tasks.get(task_id)
             if task is not None:
                 require(
                     actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id
                 )
                 return await _view(unit, task)
-        async with self.transactions.begin(_beyond(actor)) as unit:
+        async with self.transactions.look(_beyond(actor)) as unit:
             return await _view(unit, await _platform_task(unit, actor, task_id))
 
 
@@ -311,14 +216,14 @@ class ListTaskEvents:
         Raises:
             NotFound: there is no such task, or it is not theirs to know of.
         """
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             task = await unit.tasks.get(task_id)
             if task is not None:
                 require(
                     actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id
                 )
                 return await _story(unit, task, cursor, limit)
-        async with self.transactions.begin(_beyond(actor)) as unit:
+        async with self.transactions.look(_beyond(actor)) as unit:
             return await _story(unit, await _platform_task(unit, actor, task_id), cursor, limit)
 
 

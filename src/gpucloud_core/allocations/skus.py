@@ -17,5 +17,5 @@ class ListSkus:
 
     async def __call__(self, *, actor: Actor) -> tuple[Sku, ...]:
         require(actor, Action.CATALOG_READ, tenant_id=actor.tenant_id)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             return await unit.skus.find()

@@ -75,7 +75,7 @@ class ListAudit:
             Forbidden: the actor is no administrator of the platform.
         """
         require(actor, Action.AUDIT_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             page = await unit.audit_rows.page(query)
             return Page(await _seen(unit, page.items), page.next_cursor, page.prev_cursor)
 
@@ -103,7 +103,7 @@ class ReadAudit:
             NotFound: there is no such row.
         """
         require(actor, Action.AUDIT_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             row = await unit.audit_rows.get(row_id)
             if row is None:
                 raise NotFound("There is no audit row with this id.")
@@ -139,7 +139,7 @@ class ReadChain:
         """
         require(actor, Action.AUDIT_READ)
         anchor = await self.anchors.last()
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             head = await unit.audit_chain.get(HEAD) or ChainHead()
             unsealed = await unit.audit_rows.count(seq=None)
             now = await unit.now()

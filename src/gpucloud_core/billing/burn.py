@@ -96,7 +96,7 @@ class ReadBurn:
     ) -> Burn:
         require(actor, Action.BILLING_READ, tenant_id=actor.tenant_id)
         visible = visible_projects(actor, Action.USAGE_READ)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             if allocation_id is None:
                 rows = await unit.usage_segments.running_after(
                     actor.tenant_id, since, limit=SEGMENTS_MAX

@@ -103,7 +103,7 @@ class ReadBalance:
 
     async def __call__(self, *, actor: Actor) -> Balance:
         require(actor, Action.BILLING_READ, tenant_id=actor.tenant_id)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             books = await _books_of(unit, actor)
             return books.balance(await unit.now())
 
@@ -121,7 +121,7 @@ class ListUsage:
         only if there is no more.
         """
         where = self._where(actor, query)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             run = (await _books_of(unit, actor)).run
             now = await unit.now()
             cursor = query.cursor
@@ -166,7 +166,7 @@ class ListLedger:
             cursor=query.cursor,
             limit=query.limit,
         )
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             return await unit.ledger.transfers(own)
 
 

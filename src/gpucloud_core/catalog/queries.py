@@ -29,7 +29,7 @@ class ListAllSkus:
 
     async def __call__(self, *, actor: Actor, query: ListQuery) -> Page[PricedSku]:
         require(actor, Action.CATALOG_MANAGE)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             page = await unit.skus.page(query)
             prices = await unit.prices.find_any("sku_id", [sku.id for sku in page.items])
             now = await unit.now()
@@ -53,5 +53,5 @@ class ListAllImages:
 
     async def __call__(self, *, actor: Actor, query: ListQuery) -> Page[OsImage]:
         require(actor, Action.CATALOG_MANAGE)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             return await unit.os_images.page(query)

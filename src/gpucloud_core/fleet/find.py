@@ -71,11 +71,11 @@ class FindThings:
         """
         allocations: list[FoundAllocation] = []
         if project_id is not None and _may(actor, Action.ALLOCATION_READ, project_id):
-            async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+            async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
                 allocations = await _in_project(unit, project_id, text)
         if not any(_may(actor, action) for action in (Action.NODE_READ, Action.USER_READ)):
             return Found(allocations=allocations)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             return await _anywhere(unit, actor, text, allocations)
 
 

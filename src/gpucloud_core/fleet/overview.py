@@ -111,7 +111,7 @@ class ReadOverview:
 
     async def __call__(self, *, actor: Actor) -> Overview:
         require(actor, Action.ADMIN_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             nodes = [node for node in await unit.nodes.find() if node.status in _IN_FLEET]
             rows = (await unit.fleet.changes(None)).rows
             states = await unit.allocations.count_by("state")
@@ -160,7 +160,7 @@ class ListAnyAllocations:
 
     async def __call__(self, *, actor: Actor, query: ListQuery) -> Page[AnyLine]:
         require(actor, Action.ANY_ALLOCATION_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             page = await unit.allocations.page(query)
             lines = await _lines(unit, page.items)
         return Page(lines, page.next_cursor, page.prev_cursor)
@@ -174,7 +174,7 @@ class CountAnyAllocations:
 
     async def __call__(self, *, actor: Actor) -> dict[AllocationState, int]:
         require(actor, Action.ANY_ALLOCATION_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             counted = await unit.allocations.count_by("state")
         return {AllocationState(str(state)): number for state, number in counted.items()}
 
@@ -201,7 +201,7 @@ class ReadAnyAllocation:
 
     async def __call__(self, *, actor: Actor, allocation_id: AllocationId) -> AnyAllocation:
         require(actor, Action.ANY_ALLOCATION_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             row = await unit.allocations.get(allocation_id)
             if row is None:
                 raise NotFound("There is no allocation with this id.")

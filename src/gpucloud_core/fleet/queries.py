@@ -67,7 +67,7 @@ class ListNodes:
 
     async def __call__(self, *, actor: Actor, query: ListQuery) -> Page[NodeLine]:
         require(actor, Action.NODE_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             page = await unit.nodes.page(query)
             ids = [node.id for node in page.items]
             slots = await unit.slots.find_any("node_id", ids)
@@ -95,7 +95,7 @@ class CountNodes:
 
     async def __call__(self, *, actor: Actor) -> dict[NodeStatus, int]:
         require(actor, Action.NODE_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             counted = await unit.nodes.count_by("status")
         return {NodeStatus(str(status)): number for status, number in counted.items()}
 
@@ -114,7 +114,7 @@ class ReadNode:
 
     async def __call__(self, *, actor: Actor, node_id: NodeId) -> NodeView:
         require(actor, Action.NODE_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             node = await unit.nodes.get(node_id)
             if node is None:
                 raise NotFound("There is no node with this id.")

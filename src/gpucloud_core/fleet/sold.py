@@ -74,7 +74,7 @@ class ReadSoldSku:
             NotFound: there is no such SKU.
         """
         require(actor, Action.CATALOG_MANAGE)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             sku = await unit.skus.get(sku_id)
             if sku is None:
                 raise NotFound("There is no SKU with this id.")
@@ -154,7 +154,7 @@ class ReadImageInUse:
             NotFound: there is no such image.
         """
         require(actor, Action.CATALOG_MANAGE)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             image = await unit.os_images.get(image_id)
             if image is None:
                 raise NotFound("There is no image with this id.")

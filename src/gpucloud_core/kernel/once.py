@@ -237,6 +237,12 @@ def joined(
     return attempt.join(begin, scope, attempt.key)
 
 
+def is_keyed() -> bool:
+    """Tell whether a unit that began now would be a part of the attempt's transaction."""
+    attempt = _attempt.get()
+    return attempt is not None and attempt.key is not None
+
+
 @asynccontextmanager
 async def attempting() -> AsyncIterator[Attempt]:
     """Put an attempt in force, to be armed inside; what it did not keep is undone in the end."""

@@ -102,3 +102,14 @@ class Transactions(Protocol[U_co]):
     def begin(self, scope: Scope) -> AbstractAsyncContextManager[U_co]:
         """Begin a unit in ``scope``; leaving the block commits, an exception rolls back."""
         ...
+
+    def look(self, scope: Scope) -> AbstractAsyncContextManager[U_co]:
+        """Begin a unit in ``scope`` that only reads, and costs little more than what it reads.
+
+        It locks nothing, and each read sees what is committed at its own moment, as in a unit that
+        ``begin`` gives. Within a keyed attempt it is a part of the attempt, and sees what that did.
+
+        Raises:
+            InvariantError: something was to be changed.
+        """
+        ...

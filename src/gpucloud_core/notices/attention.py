@@ -95,7 +95,7 @@ class ListAttention:
             Forbidden: the actor is no operator.
         """
         require(actor, Action.ATTENTION_READ)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             return await unit.attention_rows.page(query)
 
 

@@ -26,7 +26,7 @@ class ListInbox:
     async def __call__(self, *, actor: Actor, query: ListQuery) -> Page[InboxNotice]:
         require(actor, Action.INBOX_USE, tenant_id=actor.tenant_id)
         mine = replace(query, where={**query.where, "user_id": (person(actor),)})
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             return await unit.inbox_notices.page(mine)
 
 
@@ -38,7 +38,7 @@ class CountUnread:
 
     async def __call__(self, *, actor: Actor) -> int:
         require(actor, Action.INBOX_USE, tenant_id=actor.tenant_id)
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             return await unit.inbox_notices.count(user_id=person(actor), read_at=None)
 
     async def each(self, *, actor: Actor, queries: Sequence[ListQuery]) -> list[int]:

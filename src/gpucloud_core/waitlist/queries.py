@@ -47,7 +47,7 @@ class ListWaitlist:
     ) -> Page[WaitLine]:
         require(actor, Action.ALLOCATION_READ, tenant_id=actor.tenant_id, project_id=project_id)
         query = replace(query, where={**query.where, "project_id": (project_id,)})
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             page = await unit.waitlist.page(query)
         places, now = await _places(self.transactions, page.items)
         lines = tuple(_line(entry, places, now) for entry in page.items)
@@ -61,7 +61,7 @@ class ReadWaitEntry:
     transactions: Transactions[WaitlistUnit]
 
     async def __call__(self, *, actor: Actor, entry_id: WaitlistId) -> WaitLine:
-        async with self.transactions.begin(Scope.tenant(actor.tenant_id)) as unit:
+        async with self.transactions.look(Scope.tenant(actor.tenant_id)) as unit:
             entry = await unit.waitlist.get(entry_id)
             if entry is None:
                 raise NotFound("There is no waitlist entry with this id.")
@@ -81,7 +81,7 @@ async def _places(
     """Return position and length of queue by entry: numbers only, though others stand in it."""
     pools = {entry.pool for entry in entries if entry.state is WaitState.WAITING}
     places: dict[str, tuple[int, int]] = {}
-    async with transactions.begin(Scope.platform()) as unit:
+    async with transactions.look(Scope.platform()) as unit:
         for pool in sorted(pools):
             queue = in_turn(await unit.waitlist.find(pool=pool, state=WaitState.WAITING))
             places |= {entry.id: (at, len(queue)) for at, entry in enumerate(queue, start=1)}
@@ -118,7 +118,7 @@ class ReadForecast:
             SkuNotOffered: there is no such SKU, or not in this size.
         """
         require(actor, Action.CATALOG_READ, tenant_id=actor.tenant_id)
-        async with self.transactions.begin(Scope.platform()) as unit:
+        async with self.transactions.look(Scope.platform()) as unit:
             sku = await unit.skus.get(sku_id)
             if sku is None or gpu_count not in sku.allowed_gpu_counts:
                 raise SkuNotOffered(f"{sku_id[:80]!r} is not offered in this size.")

@@ -5,10 +5,11 @@ from typing import Final
 
 import msgspec
 
+from gpucloud_core.allocations.briefs import AllocationBrief
 from gpucloud_core.allocations.launch import Accepted
 from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.model import EndOfBalance, InboundRule, Network
-from gpucloud_core.allocations.queries import AllocationLine, AllocationView, Receipt
+from gpucloud_core.allocations.queries import AllocationView, Receipt
 from gpucloud_core.allocations.quote import Quote
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.request import LaunchRequest
@@ -249,7 +250,7 @@ def connection_body(view: AllocationView) -> ConnectionBody | None:
     )
 
 
-class AllocationItem(msgspec.Struct, kw_only=True):
+class AllocationItem(msgspec.Struct):
     """One row of the list."""
 
     id: str
@@ -273,29 +274,8 @@ class AllocationItem(msgspec.Struct, kw_only=True):
     currency: str
 
     @classmethod
-    def of(cls, line: AllocationLine) -> "AllocationItem":
-        row = line.allocation
-        return cls(
-            id=row.id,
-            name=row.name,
-            status=line.status,
-            shape=row.shape,
-            sku=row.sku_id,
-            gpu_count=row.gpu_count,
-            project_id=row.project_id,
-            task_id=row.task_id,
-            node=line.node_name,
-            region=row.region,
-            step=line.step,
-            requested_at=row.requested_at,
-            active_at=row.active_at,
-            billing_stopped_at=row.billing_stopped_at,
-            failure_reason=row.failure_reason,
-            release_failed_reason=row.release_failed_reason,
-            rate_micros_per_hour=row.rate_micros_per_hour,
-            cost_micros=line.cost_micros,
-            currency=row.currency,
-        )
+    def of(cls, brief: AllocationBrief) -> "AllocationItem":
+        return cls(*brief)
 
 
 class WipeBody(msgspec.Struct):

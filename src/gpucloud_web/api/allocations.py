@@ -10,7 +10,8 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.launch import LaunchAllocations
 from gpucloud_core.allocations.lifecycle import STATES_OF, PublicStatus
-from gpucloud_core.allocations.queries import ListAllocations, ReadAllocation, ReadReceipt
+from gpucloud_core.allocations.lists import ListBriefs
+from gpucloud_core.allocations.queries import ReadAllocation, ReadReceipt
 from gpucloud_core.allocations.quote import QuoteLaunch
 from gpucloud_core.allocations.release import CancelAllocation, ReleaseAllocation
 from gpucloud_core.kernel.ids import AllocationId, ProjectId, parse_id
@@ -61,7 +62,7 @@ class Allocations(Controller):
         self,
         actor: NamedDependency[Actor],
         project: NamedDependency[ProjectId],
-        list_allocations: FromDishka[ListAllocations],
+        list_briefs: FromDishka[ListBriefs],
         limit: Limit = 50,
         cursor: Cursor = None,
         sort: Sort = None,
@@ -74,9 +75,7 @@ class Allocations(Controller):
         query = list_query(
             limit=limit, cursor=cursor, sort=sort, search=q, state=states, sku_id=sku
         )
-        page = await list_allocations(
-            actor=actor, project_id=project, query=query, with_slots=False
-        )
+        page = await list_briefs(actor=actor, project_id=project, query=query)
         return listing(page, AllocationItem.of)
 
     @get("/{allocation_id:str}", operation_id="getAllocation")

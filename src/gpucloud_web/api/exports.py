@@ -19,8 +19,9 @@ from litestar.params import FromQuery
 from litestar.response import Stream
 
 from gpucloud_core.access.model import Actor
+from gpucloud_core.allocations.briefs import AllocationBrief
 from gpucloud_core.allocations.lifecycle import STATES_OF
-from gpucloud_core.allocations.queries import AllocationLine, ListAllocations
+from gpucloud_core.allocations.lists import ListBriefs
 from gpucloud_core.kernel.ids import ProjectId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.kernel.time import Clock, rfc3339
@@ -71,18 +72,16 @@ async def allocations_csv(
     *,
     actor: Actor,
     project_id: ProjectId,
-    list_allocations: ListAllocations,
+    list_briefs: ListBriefs,
     query: ListQuery,
     name: str,
     now: datetime,
 ) -> Stream:
     """Return a project's allocations as CSV."""
 
-    async def ask(cursor: str | None) -> Page[AllocationLine]:
+    async def ask(cursor: str | None) -> Page[AllocationBrief]:
         asked = replace(query, cursor=cursor, limit=PAGE)
-        return await list_allocations(
-            actor=actor, project_id=project_id, query=asked, with_slots=False
-        )
+        return await list_briefs(actor=actor, project_id=project_id, query=asked)
 
     return await csv_of(AllocationItem, AllocationItem.of, ask, name=name, now=now)
 
@@ -123,7 +122,7 @@ def _values(body: msgspec.Struct) -> list[object]:
 async def export_allocations(
     actor: NamedDependency[Actor],
     project: NamedDependency[ProjectId],
-    list_allocations: FromDishka[ListAllocations],
+    list_briefs: FromDishka[ListBriefs],
     clock: FromDishka[Clock],
     sort: Sort = None,
     status: Status = None,
@@ -135,7 +134,7 @@ async def export_allocations(
     return await allocations_csv(
         actor=actor,
         project_id=project,
-        list_allocations=list_allocations,
+        list_briefs=list_briefs,
         query=list_query(sort=sort, search=q, state=states, sku_id=sku),
         name="allocations",
         now=clock.now(),

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.response import Redirect
 
 from gpucloud_core.access.authorize import Action
-from gpucloud_core.allocations.queries import ListAllocations
+from gpucloud_core.allocations.lists import ListAllocations
 from gpucloud_core.billing.burn import ReadBurn
 from gpucloud_core.billing.payments import (
     CheckoutAsked,

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency, Provide
 from gpucloud_core.access.authorize import Action
 from gpucloud_core.access.ssh_keys import ListSshKeys
 from gpucloud_core.allocations.catalog import ReadCatalog
-from gpucloud_core.allocations.queries import ListAllocations
+from gpucloud_core.allocations.lists import ListAllocations
 from gpucloud_core.kernel.rows import ListQuery
 from gpucloud_web.pages.billing import burn_of
 from gpucloud_web.pages.home_rows import FirstRun, HomePage

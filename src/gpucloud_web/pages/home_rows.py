@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from gpucloud_core.allocations.lifecycle import PublicStatus
+from gpucloud_core.allocations.lists import AllocationLine
 from gpucloud_core.allocations.model import AllocationState
-from gpucloud_core.allocations.queries import AllocationLine
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.billing.model import Balance
 from gpucloud_core.catalog.offers import Offer

@@ -20,9 +20,9 @@ from gpucloud_core.access.model import Actor, SavedView
 from gpucloud_core.access.projects import Me, ReadMe
 from gpucloud_core.access.saved_views import ListViews
 from gpucloud_core.allocations.lifecycle import NEEDS_ATTENTION
+from gpucloud_core.allocations.lists import CountAllocations
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.allocations.ports import AllocationUnit
-from gpucloud_core.allocations.queries import CountAllocations
 from gpucloud_core.allocations.skus import ListSkus
 from gpucloud_core.billing.model import Balance
 from gpucloud_core.billing.queries import ReadBalance

@@ -15,7 +15,7 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency, Provide
 
 from gpucloud_core.access.model import Actor
-from gpucloud_core.allocations.queries import AllocationLine, ListAllocations
+from gpucloud_core.allocations.lists import AllocationLine, ListAllocations
 from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.ids import AllocationId
 from gpucloud_core.kernel.once import once

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Final
 
+from gpucloud_core.allocations.lists import AllocationLine
 from gpucloud_core.allocations.model import AllocationState
-from gpucloud_core.allocations.queries import AllocationLine
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_web import formats
 from gpucloud_web.components import MenuEntry

@@ -12,14 +12,13 @@ from litestar.response import Redirect, Stream
 
 from gpucloud_core.access.authorize import Action
 from gpucloud_core.allocations.edit_keys import EditKeys
-from gpucloud_core.allocations.queries import (
+from gpucloud_core.allocations.lists import (
     AllocationLine,
     CountAllocations,
     ListAllocations,
-    ReadAllocation,
-    ReadReceipt,
-    ReadTimeline,
+    ListBriefs,
 )
+from gpucloud_core.allocations.queries import ReadAllocation, ReadReceipt, ReadTimeline
 from gpucloud_core.kernel.errors import DomainError
 from gpucloud_core.kernel.ids import AllocationId, parse_id
 from gpucloud_core.kernel.rows import ListQuery, Page
@@ -109,14 +108,14 @@ class _Pages(Controller):
 
     @get("/csv")
     async def csv(
-        self, visit: NamedDependency[Visit], list_allocations: FromDishka[ListAllocations]
+        self, visit: NamedDependency[Visit], list_briefs: FromDishka[ListBriefs]
     ) -> Stream:
         """Export what the filters leave, as the API does."""
         state, _ = await _list_of(visit, self.path)
         return await allocations_csv(
             actor=visit.actor,
             project_id=visit.in_project(),
-            list_allocations=list_allocations,
+            list_briefs=list_briefs,
             query=replace(query_of(state), cursor=None),
             name=f"{self.title.lower()}-{state.view}",
             now=visit.now,

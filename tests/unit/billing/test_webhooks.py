@@ -299,6 +299,8 @@ class Mortal:
             yield cast("MemoryUnit", Counted(unit, self))
             self.step()
 
+    look = begin
+
     def step(self) -> None:
         if not self.statements:
             raise Died

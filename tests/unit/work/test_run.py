@@ -147,6 +147,8 @@ class Shaky:
         if fault == "committed":
             raise Unavailable("no answer")
 
+    look = begin
+
 
 class World:
     def __init__(self, faults: list[str], commits: Sequence[str] = ()) -> None:

@@ -160,6 +160,8 @@ class Counting:
     def begin(self, scope: Scope) -> AbstractAsyncContextManager[MemoryUnit]:
         return self._begin(scope)
 
+    look = begin
+
     @asynccontextmanager
     async def _begin(self, scope: Scope) -> AsyncIterator[MemoryUnit]:
         self.begun += 1
