@@ -8,7 +8,14 @@ import pytest
 
 from contracts.stores import PLATFORM, Household, StoreContract, StoreUnit
 from gpucloud_adapters.stored.invariants import InvariantError
-from gpucloud_core.billing.model import AccountKind, CreditLot, Hold, HoldState, TransferKind
+from gpucloud_core.billing.model import (
+    AccountKind,
+    CreditLot,
+    Hold,
+    HoldState,
+    Transfer,
+    TransferKind,
+)
 from gpucloud_core.billing.ports import OpenRows
 from gpucloud_core.kernel.ids import AllocationId, TenantId
 from gpucloud_core.kernel.rows import ListQuery
@@ -58,6 +65,26 @@ class LedgerContract(StoreContract):
         async with transactions.begin(home.scope) as unit:
             assert not await unit.ledger.post(again)
             assert (await unit.ledger.balances(home.tenant.id))[A.PREPAID] == DOLLAR
+
+    async def test_posts_many_in_their_order_and_each_once(
+        self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household
+    ) -> None:
+        def paid(household: Household, micros: int) -> Transfer:
+            return a_transfer(household.tenant.id, entries={A.PREPAID: micros, A.CASH: -micros})
+
+        first = paid(home, 1)
+        many = [first, paid(home, 2), paid(neighbour, 3), first, paid(home, -3)]
+
+        async with transactions.begin(PLATFORM) as unit:
+            assert await unit.ledger.post(first)
+            new = await unit.ledger.post_many(many)
+            assert new == {many[1].id, many[2].id, many[4].id}
+            assert await unit.ledger.post_many(many) == frozenset()
+            assert await unit.ledger.post_many([]) == frozenset()
+
+        async with transactions.begin(PLATFORM) as unit:
+            assert (await unit.ledger.balances(home.tenant.id))[A.PREPAID] == 0
+            assert (await unit.ledger.balances(neighbour.tenant.id))[A.PREPAID] == 3
 
     async def test_keeps_keys_and_money_of_tenants_apart(
         self, transactions: Transactions[StoreUnit], home: Household, neighbour: Household

@@ -17,6 +17,7 @@ import pytest
 from contracts.stores import PLATFORM, Household, settle
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
+from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_adapters.stored.kinds import KINDS, Tenancy
 from gpucloud_core.billing.model import AccountKind
 from gpucloud_core.kernel.unit import AuditFact, Event
@@ -178,8 +179,9 @@ class TestRowLevelSecurity:
             "INSERT INTO projects VALUES ('prj_x', $1, 'x', 'x', now())",
             "UPDATE projects SET tenant_id = $1",
             "INSERT INTO outbox (kind, subject, tenant_id, payload) VALUES ('x', 'y', $1, '{}')",
-            """SELECT post_transfer('t', $1, 'payment', 'k', now(), '', NULL, NULL, NULL,
-                   ARRAY['cash'], ARRAY[0::bigint])""",
+            """SELECT post_transfers(ARRAY['t'], ARRAY[$1], ARRAY['payment'], ARRAY['k'],
+                   ARRAY[now()], ARRAY[''], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
+                   ARRAY['t'], ARRAY[$1], ARRAY['cash'], ARRAY[0::bigint])""",
         ],
     )
     async def test_lets_a_tenant_give_no_row_to_another(
@@ -380,18 +382,20 @@ class TestClaims:
 
 class TestLedger:
     POST = """
-        SELECT post_transfer('t', $1, 'payment', 'k', now(), '', NULL, NULL, NULL,
-            ARRAY['prepaid', 'cash'], ARRAY[5, -4]::bigint[])
+        SELECT post_transfers(
+            ARRAY['t'], ARRAY[$1], ARRAY['payment'], ARRAY['k'], ARRAY[now()], ARRAY[''],
+            ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
+            ARRAY['t', 't'], ARRAY[$1, $1], ARRAY['prepaid', 'cash'], ARRAY[5, -4]::bigint[])
     """
     TRANSFER = "INSERT INTO ledger_transfers VALUES ('t', $1, 'payment', 'k', now(), '')"
     ENTRY = """
         INSERT INTO ledger_entries
             (transfer_id, tenant_id, account, amount_micros, balance_after_micros)
-        VALUES ('t', $1, $2, $3, $3)
+        VALUES ('t', $1, 'prepaid', $2, $2), ('t', $1, 'cash', $3, $3)
     """
 
     @pytest.mark.parametrize("role", ROLES)
-    async def test_refuses_lopsided_entries_at_commit(
+    async def test_refuses_lopsided_entries(
         self, database: asyncpg.Connection, home: Household, role: str
     ) -> None:
         with pytest.raises(asyncpg.CheckViolationError, match="sum to zero"):
@@ -408,9 +412,35 @@ class TestLedger:
                 OWNER,
                 tenant,
                 (self.TRANSFER, tenant),
-                (self.ENTRY, tenant, "prepaid", 5),
-                (self.ENTRY, tenant, "cash", -5),
+                (self.ENTRY, tenant, 5, -5),
             )
+
+    async def test_refuses_entries_that_others_would_have_to_put_right(
+        self, database: asyncpg.Connection, home: Household
+    ) -> None:
+        tenant = home.tenant.id
+
+        with pytest.raises(asyncpg.CheckViolationError, match="sum to zero"):
+            await commit_as(
+                database,
+                OWNER,
+                tenant,
+                (self.TRANSFER, tenant),
+                (self.ENTRY, tenant, 5, -4),
+                (self.ENTRY, tenant, -5, 4),
+            )
+
+    async def test_lets_no_account_of_a_tenant_fall_below_zero_on_the_way(
+        self, transactions: PostgresTransactions, home: Household
+    ) -> None:
+        down, up = (
+            a_transfer(home.tenant.id, entries={AccountKind.PREPAID: -sign, AccountKind.CASH: sign})
+            for sign in (5, -5)
+        )
+
+        with pytest.raises(InvariantError):
+            async with transactions.begin(home.scope) as unit:
+                await unit.ledger.post_many([down, up])
 
     @pytest.mark.parametrize("table", ["ledger_transfers", "ledger_entries", "audit_rows"])
     async def test_changes_nothing_that_was_posted_or_audited(

@@ -35,7 +35,9 @@ from gpucloud_core.allocations.lists import read_briefs
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.ports import MAY_EXPIRE, AllocationUnit
 from gpucloud_core.audit.chain import Seal, Unsealed
+from gpucloud_core.billing.due import settle_plain
 from gpucloud_core.billing.model import BillingAccount, WebhookEvent
+from gpucloud_core.billing.ports import BillingUnit
 from gpucloud_core.kernel.audit import AuditRow
 from gpucloud_core.kernel.errors import Conflict
 from gpucloud_core.kernel.idempotency import StoredResponse
@@ -206,8 +208,12 @@ class MemoryNodes(MemoryRows[Node]):
 
 
 class MemoryBillingAccounts(MemoryRows[BillingAccount]):
-    def __init__(self, database: MemoryDatabase, scope: Scope) -> None:
+    def __init__(self, database: MemoryDatabase, scope: Scope, unit: BillingUnit) -> None:
         super().__init__(database, scope, BILLING_ACCOUNTS)
+        self._unit = unit
+
+    async def settle_plain(self, tenant_ids: Sequence[TenantId]) -> Sequence[TenantId]:
+        return await settle_plain(self._unit, tenant_ids)
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
         found = self.having(lambda row: _has_come(row.next_deadline_at, now))

@@ -1,6 +1,6 @@
 """The ledger in memory: transfers are appended, balances move with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gpucloud_adapters.memory.database import MemoryDatabase
 from gpucloud_adapters.memory.rows import MemoryRows
@@ -37,6 +37,9 @@ class MemoryLedger:
             key = (transfer.tenant_id, account)
             self._database.journal.assign(self._database.balances, key, balance)
         return True
+
+    async def post_many(self, transfers: Sequence[Transfer]) -> frozenset[str]:
+        return frozenset([each.id for each in transfers if await self.post(each)])
 
     async def balances(self, tenant_id: TenantId) -> Mapping[AccountKind, int]:
         if self._scope.tenant_id not in {None, tenant_id}:

@@ -221,7 +221,7 @@ class MemoryUnit:
 
     @property
     def billing_accounts(self) -> MemoryBillingAccounts:
-        return MemoryBillingAccounts(self._database, self._scope)
+        return MemoryBillingAccounts(self._database, self._scope, self)
 
     @property
     def ledger(self) -> MemoryLedger:

@@ -4,6 +4,7 @@ Rows that have come due are found by an index made for it. Where a worker acts o
 is given, they come locked, and rows that another worker holds are skipped.
 """
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -37,7 +38,8 @@ from gpucloud_core.allocations.briefs import AllocationBrief
 from gpucloud_core.allocations.launch_rows import LaunchNames, LaunchRows
 from gpucloud_core.allocations.model import Allocation
 from gpucloud_core.allocations.ports import MAY_EXPIRE
-from gpucloud_core.billing.model import BillingAccount, WebhookEvent
+from gpucloud_core.billing.ledger import first_id
+from gpucloud_core.billing.model import BillingAccount, TransferKind, WebhookEvent
 from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, NodeId, TenantId
 from gpucloud_core.kernel.rows import ListQuery, Page
@@ -256,7 +258,30 @@ _DEADLINES: Final = (
 )
 
 
+# With what ``settle_usage`` leaves out this is the rule of ``billing.settlement.is_plain``.
+_LOCK_PLAIN: Final = text("""
+    SELECT tenant_id FROM billing_accounts
+    WHERE tenant_id = ANY(CAST(:ids AS text[])) AND credits = '[]'
+    ORDER BY tenant_id FOR UPDATE SKIP LOCKED
+""")
+_SETTLE: Final = text("""
+    SELECT * FROM settle_usage(
+        CAST(:ids AS text[]), CAST(:now AS timestamptz), CAST(:head AS text)
+    )
+""")
+_NUMBERED: Final = 4  # digits of an id, for a number of 20 bits
+
+
 class PostgresBillingAccounts(PostgresRows[BillingAccount]):
+    async def settle_plain(self, tenant_ids: Sequence[TenantId]) -> Sequence[TenantId]:
+        locked = await self.session.rows(_LOCK_PLAIN, {"ids": list(tenant_ids)})
+        if not locked:
+            return ()
+        now = self.session.now()
+        first = first_id(TransferKind.USAGE, now, os.urandom(8))
+        given = {"ids": [row[0] for row in locked], "now": now, "head": first[:-_NUMBERED]}
+        return [TenantId(row[0]) for row in await self.session.rows(_SETTLE, given)]
+
     async def due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
         found = await self.session.rows(_DEADLINES, {"now": now, "row_limit": limit})
         return [TenantId(row[0]) for row in found]

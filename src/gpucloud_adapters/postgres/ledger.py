@@ -1,6 +1,6 @@
 """The ledger: one function of the database posts, and nothing else can."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text, func, literal_column, select, text
@@ -36,12 +36,17 @@ _OF_TRANSFER: Final = (
 )
 TRANSFERS: Final = Statements(kinds.LEDGER_TRANSFERS, {"entries": _OF_TRANSFER})
 
-_POST: Final = text("""
-    SELECT post_transfer(
-        :id, :tenant_id, :kind, :idempotency_key, :at, :memo, :project_id, :allocation_id,
-        :corrects, CAST(:accounts AS text[]), CAST(:amounts AS bigint[])
-    )
-""")
+_ARGUMENTS: Final = """
+    CAST(:id AS text[]), CAST(:tenant_id AS text[]), CAST(:kind AS text[]),
+    CAST(:idempotency_key AS text[]), CAST(:at AS timestamptz[]), CAST(:memo AS text[]),
+    CAST(:project_id AS text[]), CAST(:allocation_id AS text[]), CAST(:corrects AS text[]),
+    CAST(:transfers AS text[]), CAST(:tenants AS text[]), CAST(:accounts AS text[]),
+    CAST(:amounts AS bigint[])
+"""
+_POST: Final = text(f"SELECT * FROM post_transfers({_ARGUMENTS})")  # noqa: S608  a constant
+_POST_MANY: Final = text(f"SELECT * FROM post_many_transfers({_ARGUMENTS})")  # noqa: S608  a constant
+_FEW: Final = 20  # transfers, for which a plan that is made once is as good
+_FIELDS: Final = tuple(name for name in kinds.LEDGER_TRANSFERS.fields if name != "entries")
 _BALANCES: Final = text("""
     SELECT account, balance_micros FROM ledger_accounts WHERE tenant_id = :tenant_id
 """)
@@ -64,10 +69,23 @@ class PostgresLedger:
         self._session = session
 
     async def post(self, transfer: Transfer) -> bool:
-        values = TRANSFERS.mapping.encode(transfer)
-        entries = values.pop("entries")
-        values |= {"accounts": list(entries), "amounts": list(entries.values())}
-        return bool(await self._session.value(_POST, values))
+        return bool(await self.post_many([transfer]))
+
+    async def post_many(self, transfers: Sequence[Transfer]) -> frozenset[str]:
+        values: dict[str, list[object]] = {
+            name: [getattr(transfer, name) for transfer in transfers] for name in _FIELDS
+        }
+        # In the order of their accounts, in which they are locked.
+        entries = [
+            (transfer.id, transfer.tenant_id, account, amount)
+            for transfer in transfers
+            for account, amount in sorted(transfer.entries.items())
+        ]
+        names = ("transfers", "tenants", "accounts", "amounts")
+        values |= {name: [entry[place] for entry in entries] for place, name in enumerate(names)}
+        statement = _POST if len(transfers) <= _FEW else _POST_MANY
+        posted = await self._session.rows(statement, values, of=kinds.LEDGER_TRANSFERS.table)
+        return frozenset([row[0] for row in posted])
 
     async def balances(self, tenant_id: TenantId) -> Mapping[AccountKind, int]:
         found = await self._session.rows(_BALANCES, {"tenant_id": tenant_id})

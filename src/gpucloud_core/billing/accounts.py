@@ -84,8 +84,10 @@ async def read_books(unit: BillingUnit, account: BillingAccount) -> Books:
 
 async def keep_books(unit: BillingUnit, before: Books, after: Books) -> None:
     """Write what changed between two books of one tenant, transfers first."""
-    for transfer in after.postings[len(before.postings) :]:
-        if not await unit.ledger.post(transfer):
+    transfers = after.postings[len(before.postings) :]
+    posted = await unit.ledger.post_many(transfers) if transfers else ()
+    for transfer in transfers:
+        if transfer.id not in posted:
             raise ValueError(f"{transfer.idempotency_key} was posted by someone without the lock")
     await _keep_rows(
         unit.usage_segments,

@@ -14,7 +14,7 @@ from gpucloud_core.billing.balance import end_of_balance_plan
 from gpucloud_core.billing.books import Books
 from gpucloud_core.billing.deadlines import all_passed, notice_due
 from gpucloud_core.billing.ports import BillingUnit
-from gpucloud_core.billing.settlement import expired, settled
+from gpucloud_core.billing.settlement import expired, is_plain, settled
 from gpucloud_core.kernel.ids import TenantId
 from gpucloud_core.kernel.time import rfc3339
 from gpucloud_core.kernel.unit import Event, Scope, Transactions
@@ -50,7 +50,10 @@ def meet(books: Books, now: datetime) -> tuple[Books, tuple[Event, ...]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleDue:
-    """Post what has accrued to the ledger, for segments whose turn of the hour has come."""
+    """Post what has accrued to the ledger, for segments whose turn of the hour has come.
+
+    Most tenants are settled together; the others one by one, each in a transaction of its own.
+    """
 
     transactions: Transactions[BillingUnit]
 
@@ -58,13 +61,22 @@ class SettleDue:
         """Settle up to ``limit`` tenants and return how many; fewer than ``limit``: all done."""
         async with self.transactions.begin(Scope.platform()) as unit:
             tenants = await unit.usage_segments.tenants_due(await unit.now(), limit=limit)
-        await _each(tenants, self._settle)
+        plain = await self._together(tenants)
+        alone = [each for each in tenants if each not in plain]
+        await _each(alone, self._settle, among=len(tenants))
         return len(tenants)
+
+    async def _together(self, tenants: Sequence[TenantId]) -> frozenset[TenantId]:
+        try:
+            async with self.transactions.begin(Scope.platform()) as unit:
+                return frozenset(await unit.billing_accounts.settle_plain(tenants))
+        except Exception:  # noqa: BLE001  whose fault it is comes out when each is settled alone
+            return frozenset()
 
     async def _settle(self, tenant_id: TenantId) -> None:
         async with self.transactions.begin(Scope.platform()) as unit:
             before = await read_books(unit, await lock_account(unit, tenant_id))
-            now = await unit.now(not_before=_latest(before))
+            now = await unit.now(not_before=latest(before))
             await keep_books(unit, before, settled(before, now).ready(now))
 
 
@@ -82,20 +94,37 @@ class MeetDeadline:
         """Meet the deadlines of up to ``limit`` tenants and return how many were due."""
         async with self.transactions.begin(Scope.platform()) as unit:
             tenants = await unit.billing_accounts.due(await unit.now(), limit=limit)
-        await _each(tenants, self._meet)
+        await _each(tenants, self._meet, among=len(tenants))
         return len(tenants)
 
     async def _meet(self, tenant_id: TenantId) -> None:
         async with self.transactions.begin(Scope.platform()) as unit:
             before = await read_books(unit, await lock_account(unit, tenant_id))
-            now = await unit.now(not_before=_latest(before))
+            now = await unit.now(not_before=latest(before))
             after, events = meet(before, now)
             await keep_books(unit, before, after)
             for event in events:
                 await unit.emit(event)
 
 
-async def _each(tenants: Sequence[TenantId], act: Callable[[TenantId], Awaitable[None]]) -> None:
+async def settle_plain(unit: BillingUnit, tenant_ids: Sequence[TenantId]) -> list[TenantId]:
+    """Do what ``BillingAccounts.settle_plain`` promises, one tenant after the other."""
+    settled_ones = []
+    for tenant_id in tenant_ids:
+        account = await unit.billing_accounts.lock(tenant_id)
+        now = await unit.now()
+        if account is None or not is_plain(account, now):
+            continue
+        before = await read_books(unit, account)
+        if latest(before) <= now:
+            await keep_books(unit, before, settled(before, now).ready(now))
+            settled_ones.append(tenant_id)
+    return settled_ones
+
+
+async def _each(
+    tenants: Sequence[TenantId], act: Callable[[TenantId], Awaitable[None]], *, among: int
+) -> None:
     """Act on each tenant, and raise what went wrong only after all had their turn."""
     errors: list[Exception] = []
     for tenant_id in tenants:
@@ -105,10 +134,10 @@ async def _each(tenants: Sequence[TenantId], act: Callable[[TenantId], Awaitable
             error.add_note(f"while the money of {tenant_id} was due")
             errors.append(error)
     if errors:
-        raise ExceptionGroup(f"{len(errors)} of {len(tenants)} tenants failed", errors)
+        raise ExceptionGroup(f"{len(errors)} of {among} tenants failed", errors)
 
 
-def _latest(books: Books) -> datetime:
+def latest(books: Books) -> datetime:
     """Return the last instant the books know of: no clock that lags may go behind it."""
     known = (segment.settled_until for segment in books.running)
     return max(known, default=books.account.created_at)

@@ -41,9 +41,21 @@ def transfer_id(tenant_id: TenantId, kind: TransferKind, key: str, at: datetime)
 
     Source: RFC 9562 section 6.2, method 3 (more precise clocks), read 2026-11-22.
     """
+    name = int.from_bytes(hashlib.sha256(f"{tenant_id}\0{key}".encode()).digest()) >> 198
+    return _id(kind, at, name)
+
+
+def first_id(kind: TransferKind, at: datetime, noise: bytes) -> str:
+    """Return the first of 2**20 ids for transfers of one instant; the others count up from it.
+
+    For those that a store builds by itself; ``noise`` are eight random bytes.
+    """
+    return _id(kind, at, int.from_bytes(noise) >> 26 << 20)
+
+
+def _id(kind: TransferKind, at: datetime, name: int) -> str:
     milliseconds, rest = divmod(microseconds_between(EPOCH, at), 1000)
     fraction = rest * 4096 // 1000  # the twelve bits after the version
-    name = int.from_bytes(hashlib.sha256(f"{tenant_id}\0{key}".encode()).digest()) >> 198
     place = _POSTING_ORDER.index(kind)
     noise = fraction << 62 | place << 58 | name
     return entity_id("trf", uuid7(milliseconds, noise.to_bytes(10)))

@@ -160,6 +160,13 @@ class Ledger(Protocol):
         """
         ...
 
+    async def post_many(self, transfers: Sequence[Transfer]) -> frozenset[str]:
+        """Append transfers in this order, in one go; return the ids of those that are new.
+
+        What ``post`` says holds for each of them.
+        """
+        ...
+
     async def balances(self, tenant_id: TenantId) -> Mapping[AccountKind, int]:
         """Return every account's balance; absent accounts are zero."""
         ...
@@ -182,6 +189,15 @@ class WebhookEvents(Rows[WebhookEvent], Protocol):
 class BillingAccounts(Rows[BillingAccount], Protocol):
     async def due(self, now: datetime, *, limit: int) -> Sequence[TenantId]:
         """Return tenants whose ``next_deadline_at`` has come, oldest first."""
+        ...
+
+    async def settle_plain(self, tenant_ids: Sequence[TenantId]) -> Sequence[TenantId]:
+        """Settle what has come due of those of the tenants for whom that is plain; return them.
+
+        To the micro-unit what ``billing.settlement`` does, for all of them at one instant and in
+        one go. Nobody is waited for: whose account is held by another is left out, and so is
+        whoever is not plain (``billing.settlement.is_plain``).
+        """
         ...
 
 

@@ -11,9 +11,19 @@ from datetime import datetime
 from gpucloud_core.billing import ledger
 from gpucloud_core.billing.books import Books
 from gpucloud_core.billing.credit import spend
-from gpucloud_core.billing.model import CreditLot
+from gpucloud_core.billing.model import BillingAccount, CreditLot
 from gpucloud_core.metering.charge import next_settlement, settlement
 from gpucloud_core.metering.model import UsageSegment
+
+
+def is_plain(account: BillingAccount, now: datetime) -> bool:
+    """Tell whether settling up to ``now`` can only move paid money to revenue.
+
+    There is no credit to spend first, nothing is depleted, and no deadline has come; so standing
+    and deadlines stay what they are.
+    """
+    deadlines = (account.depletes_at, account.next_deadline_at)
+    return not account.credits and not any(at is not None and at <= now for at in deadlines)
 
 
 def settled(books: Books, now: datetime) -> Books:

@@ -5,6 +5,8 @@ import pytest
 
 from access_builders import NOON
 from billing_builders import DOLLAR, HOUR, TENANT, US, BillingWorld, a_segment
+from gpucloud_adapters.memory.kind_rows import MemoryBillingAccounts
+from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_adapters.stored.kinds import BILLING_ACCOUNTS, HOLDS, USAGE_SEGMENTS
 from gpucloud_core.access.model import Tenant, TenantKind
 from gpucloud_core.billing.accounts import (
@@ -431,6 +433,23 @@ class TestSettleDue:
             await SettleDue(transactions=cloud.transactions)()
 
         assert "ten_0" in failed.value.exceptions[0].__notes__[0]
+        assert (await cloud.balance()).pending_micros == 0
+
+    async def test_settles_each_alone_when_they_cannot_be_settled_together(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Seen to fail when the fault of the whole was passed on."""
+        cloud = await funded()
+        await cloud.launch()
+        await cloud.activate()
+        cloud.clock.pass_(2 * HOUR)
+
+        async def fail(*_: object) -> None:
+            raise InvariantError("someone's books are wrong")
+
+        monkeypatch.setattr(MemoryBillingAccounts, "settle_plain", fail)
+        assert await SettleDue(transactions=cloud.transactions)() == 1
+
         assert (await cloud.balance()).pending_micros == 0
 
     async def test_moves_nothing_that_anyone_can_see(self) -> None:
