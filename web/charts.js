@@ -79,11 +79,12 @@ function draw(box) {
 
 function clock(_, ticks) {
   const days = ticks.length > 1 && ticks.at(-1) - ticks[0] > 2 * 86400;
+  const second = ticks.length > 1 && ticks[1] - ticks[0] < 60 ? "2-digit" : undefined;
   return ticks.map((at) => {
     const when = new Date(at * 1000);
     return days
       ? when.toLocaleDateString("en", { day: "numeric", month: "short" })
-      : when.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+      : when.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second });
   });
 }
 
