@@ -6,6 +6,7 @@ counts, as other programs share the machine; the median stands beside it. Exits 
 over its bar. Also says how many bytes of scripts a page loads.
 """
 
+import argparse
 import asyncio
 import gzip
 import logging
@@ -14,7 +15,7 @@ import sys
 import time
 from typing import Any, Final
 
-from large_tenant import ORIGIN, Seeded, Servers, application, seed, servers
+from large_tenant import ORIGIN, USAGE, Seeded, Servers, application, seed, servers
 from litestar.testing import AsyncTestClient
 
 from gpucloud_adapters.postgres.engine import Engine
@@ -41,6 +42,18 @@ def paths_of(seeded: Seeded) -> tuple[str, ...]:
     )
 
 
+def operators_paths_of(seeded: Seeded) -> tuple[str, ...]:
+    """Return every page of the platform's own people."""
+    node = f"/admin/nodes/{seeded.node}"
+    return (
+        *("/admin", "/admin/nodes", "/admin/nodes?limit=100", node, f"{node}?tab=slots"),
+        *("/admin/nodes/plans", "/admin/nodes/plans/new"),
+        *("/admin/allocations", f"/admin/allocations/{seeded.allocation}"),
+        *("/admin/skus", "/admin/skus/h200-sxm", "/admin/os-images"),
+        *("/admin/audit-logs", "/ops/attention"),
+    )
+
+
 class Counter:
     """Counts statements sent to the database, without those that begin or set up a transaction."""
 
@@ -51,29 +64,35 @@ class Counter:
         self.statements += 0 if statement.strip().startswith("SELECT set_config") else 1
 
 
-async def measure(running: Servers) -> int:
+async def _signed_up(client: Any, name: str) -> dict[str, str]:
+    """Return the headers of somebody who has just signed up."""
+    fields = {"username": name, "password": f"{name}'s long password"}
+    answer = await client.post("/login/new", data=fields, headers={"Origin": ORIGIN})
+    cookie = answer.headers["set-cookie"].split(";")[0]
+    return {"Cookie": cookie, "Accept": "text/html", "Accept-Encoding": "gzip"}
+
+
+async def measure(running: Servers, usage_rows: int) -> int:
     """Seed, ask for every page, and return how many are over their bar."""
     logging.getLogger("httpx").setLevel(logging.WARNING)
     app = application(running)
     over = 0
     async with AsyncTestClient(app, base_url=ORIGIN) as client:
         client.follow_redirects = False
-        answer = await client.post(
-            "/login/new",
-            data={"username": "ada", "password": "ada's long password"},
-            headers={"Origin": ORIGIN},
+        ada, olga = [await _signed_up(client, name) for name in ("ada", "olga")]
+        seeded = await seed(
+            running, "ada", operator="olga", limit_seconds=SEEDING_SECONDS, usage_rows=usage_rows
         )
-        cookie = answer.headers["set-cookie"].split(";")[0]
-        seeded = await seed(running, "ada", limit_seconds=SEEDING_SECONDS)
         said = ", ".join(f"{count:,} {kind}" for kind, count in seeded.rows.items())
         print(f"{said}; seeded in {seeded.seconds:.0f} s")
         counter = Counter()
         engine = await app.state.dishka_container.get(Engine)
         engine.heard = counter.hear
-        headers = {"Cookie": cookie, "Accept": "text/html", "Accept-Encoding": "gzip"}
         print(f"{'ms':>7} {'median':>7} {'statements':>10} {'bytes':>8}  page")
         for path in paths_of(seeded):
-            over += await _page(client, path, headers, counter)
+            over += await _page(client, path, ada, counter)
+        for path in operators_paths_of(seeded):
+            over += await _page(client, path, olga, counter)
     return over + _scripts()
 
 
@@ -106,5 +125,8 @@ def _scripts() -> int:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--usage", type=int, default=USAGE, help="rows of usage to seed")
+    asked = parser.parse_args()
     with servers() as started:
-        sys.exit(min(1, asyncio.run(measure(started))))
+        sys.exit(min(1, asyncio.run(measure(started, asked.usage))))

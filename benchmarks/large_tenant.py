@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 from litestar import Litestar
@@ -36,7 +36,7 @@ from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.work.model import TaskStatus
 from gpucloud_web.app import build
-from row_builders import a_claim, a_node, a_slot, a_task, an_allocation
+from row_builders import a_capacity, a_claim, a_node, a_slot, a_task, an_allocation
 
 NODES: Final = 1_000
 ALLOCATIONS: Final = 20_000
@@ -45,14 +45,16 @@ BATCH: Final = 100_000
 ORIGIN: Final = "http://127.0.0.1:8000"
 START: Final = datetime.now(UTC) - timedelta(days=700)
 FOLDER: Final = "/var/tmp"
+NODE_ID: Final = "nod_{:026}"
 ALLOCATION_ID: Final = "alc_{:026}"
 TASK_ID: Final = "tsk_{:026}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seeded:
-    """What is there: an allocation and its task to look at, and how many rows of each kind."""
+    """What is there: what to look at, and how many rows of each kind."""
 
+    node: str
     allocation: str
     task: str
     rows: dict[str, int]
@@ -106,9 +108,14 @@ def application(servers: Servers) -> Litestar:
 
 
 async def seed(
-    servers: Servers, username: str, *, limit_seconds: float, usage_rows: int = USAGE
+    servers: Servers,
+    username: str,
+    *,
+    limit_seconds: float,
+    usage_rows: int = USAGE,
+    operator: str = "",
 ) -> Seeded:
-    """Fill the database for the tenant of ``username``, who has signed up."""
+    """Fill the database for the tenant of ``username``, who has signed up, as has ``operator``."""
     begun = time.monotonic()
     connection = await asyncpg.connect(servers.superuser_url)
     await connection.execute("SET session_replication_role = replica")
@@ -118,19 +125,19 @@ async def seed(
         username,
     )
     await _templates(servers, user, tenant, project)
-    for table, column in await connection.fetch(_GENERATED):  # a copy of a row has its value
-        await connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP EXPRESSION")
-    for statement in _FLEET:
-        await connection.execute(statement, NODES)
-    for statement in _WORK:
-        await connection.execute(statement, ALLOCATIONS)
+    for each in _FLEET:
+        await each.make(connection, NODES)
+    await connection.execute(_OPERATOR, operator)
+    for each in _WORK:
+        await each.make(connection, ALLOCATIONS)
     usage = 0
     while usage < usage_rows and time.monotonic() - begun < limit_seconds:
-        await connection.execute(_USAGE, usage, usage + BATCH, ALLOCATIONS)
+        await _USAGE.make(connection, usage, usage + BATCH, ALLOCATIONS)
         usage += BATCH
     await connection.execute("ANALYZE")
     await connection.close()
     return Seeded(
+        node=NODE_ID.format(20),
         allocation=ALLOCATION_ID.format(20),
         task=TASK_ID.format(20),
         rows={"nodes": NODES, "allocations": ALLOCATIONS, "usage rows": usage},
@@ -185,6 +192,7 @@ async def _templates(servers: Servers, user: str, tenant: str, project: str) -> 
         await unit.os_images.add(image)
         await unit.nodes.add(node)
         await unit.slots.add(a_slot(node.id, 0, id="slt_template"))
+        await unit.fleet.put(a_capacity(node.id))
         await unit.tasks.add(task)
         await unit.claims.add(claim)
         await unit.allocations.add(allocation)
@@ -192,36 +200,47 @@ async def _templates(servers: Servers, user: str, tenant: str, project: str) -> 
     await engine.dispose()
 
 
-_GENERATED: Final = """
-    SELECT attrelid::regclass::text, attname FROM pg_attribute
-    WHERE attgenerated <> '' AND attrelid IN (
-        SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
-"""
+class Many(NamedTuple):
+    """Makes many rows of a table's template; columns that the database computes are left to it."""
 
+    table: str
+    changes: str  # of jsonb_build_object
+    source: str = "generate_series(1, $1) g"
+    template: str = "t.id LIKE '%_template'"
 
-def _many(table: str, changes: str, source: str = "generate_series(1, $1) g") -> str:
-    """Return the statement that makes many rows of a table's template."""
-    return (
-        f"INSERT INTO {table} SELECT (jsonb_populate_record(t, jsonb_build_object({changes}))).* "
-        f"FROM {table} t, {source} WHERE t.id LIKE '%_template'"
-    )
+    async def make(self, connection: asyncpg.Connection, *given: int) -> None:
+        columns = await connection.fetchval(
+            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
+            "WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped "
+            "AND attgenerated = ''",
+            self.table,
+        )
+        rows = (
+            f"SELECT (jsonb_populate_record(t, jsonb_build_object({self.changes}))).* "
+            f"FROM {self.table} t, {self.source} WHERE {self.template}"
+        )
+        await connection.execute(
+            f"INSERT INTO {self.table} ({columns}) SELECT {columns} FROM ({rows})", *given
+        )
 
 
 _NODE: Final = "'nod_' || lpad(g::text, 26, '0')"
 _FLEET: Final = (
-    _many("nodes", f"'id', {_NODE}, 'name', 'hgx-' || g"),
-    _many(
+    Many("node_capacity", f"'node_id', {_NODE}", template="t.node_id = 'nod_template'"),
+    Many("nodes", f"'id', {_NODE}, 'name', 'hgx-' || g"),
+    Many(
         "slots",
         f"'id', 'slt_' || lpad((g * 8 + s)::text, 26, '0'), 'node_id', {_NODE}, 'index', s, "
         "'gpu_uuid', 'GPU-' || s, 'numa', s / 4, 'ssh_host', 'hgx-' || g, 'ssh_port', 2200 + s",
         "generate_series(1, $1) g, generate_series(0, 7) s",
     ),
 )
+_OPERATOR: Final = "UPDATE users SET platform_role = 'admin' WHERE username_key = $1"
 _ALLOCATION: Final = "'alc_' || lpad({}::text, 26, '0')"
 _RUNS: Final = "g % 20 = 0"
 _WORK: Final = (
-    _many("tasks", "'id', 'tsk_' || lpad(g::text, 26, '0')"),
-    _many(
+    Many("tasks", "'id', 'tsk_' || lpad(g::text, 26, '0')"),
+    Many(
         "allocations",
         f"'id', {_ALLOCATION.format('g')}, 'claim_id', 'clm_' || g, 'name', 'run-' || g, "
         "'task_id', 'tsk_' || lpad(g::text, 26, '0'), "
@@ -231,16 +250,15 @@ _WORK: Final = (
         f"'billing_stopped_at', CASE WHEN NOT {_RUNS} THEN t.billing_stopped_at END, "
         f"'ended_at', CASE WHEN NOT {_RUNS} THEN t.ended_at END",
     ),
-    _many(
+    Many(
         "usage_segments",
         f"'id', 'seg_r' || lpad(g::text, 25, '0'), 'allocation_id', {_ALLOCATION.format('g')}, "
         "'started_at', now() - interval '30 minutes', 'ended_at', NULL, "
         "'settled_until', now() - interval '30 minutes'",
-        "generate_series(1, $1) g",
-    )
-    + f" AND {_RUNS}",
+        template=f"t.id LIKE '%_template' AND {_RUNS}",
+    ),
 )
-_USAGE: Final = _many(
+_USAGE: Final = Many(
     "usage_segments",
     "'id', 'seg_' || lpad(g::text, 26, '0'), 'allocation_id', "
     + _ALLOCATION.format("(g % $3 + 1)")

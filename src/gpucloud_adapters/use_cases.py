@@ -185,6 +185,7 @@ USE_CASES: Final = (
     find.FindThings,
     nodes.ListNodes,
     nodes.CountNodes,
+    nodes.NameNodes,
     nodes.ReadNode,
     overview.ReadOverview,
     overview.ListAnyAllocations,

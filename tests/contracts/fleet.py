@@ -18,7 +18,7 @@ from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.boards_hgx import HGX_H200
 from gpucloud_core.nodes.marks import marks_of
-from gpucloud_core.nodes.model import SlotState
+from gpucloud_core.nodes.model import NodeStatus, SlotState
 from gpucloud_core.placement.model import Claim, NodeCapacity
 from row_builders import NOW, SECOND, a_capacity, a_claim, a_node, a_slot, fresh
 
@@ -269,6 +269,31 @@ class FleetContract(StoreContract):
                     await unit.claims.add(wrong)
         async with transactions.begin(neighbour.scope) as unit:
             await unit.claims.add(a_claim(neighbour.tenant.id, row.node_id, 0b1001))
+
+    async def test_tells_names_gpus_and_capacity_without_reading_what_is_inside(
+        self, transactions: Transactions[StoreUnit]
+    ) -> None:
+        """Seen to fail when nodes of every status counted, and when names came in any order."""
+        first, second, gone = await self.a_fleet(transactions, nodes=3, gpus=2)
+        async with transactions.begin(PLATFORM) as unit:
+            node = await unit.nodes.get(gone.node_id)
+            assert node
+            await unit.nodes.put(replace(node, status=NodeStatus.DELETED))
+        async with transactions.begin(PLATFORM) as unit:
+            names = await unit.nodes.first_names(10_000)
+            gpus = await unit.nodes.gpus([NodeStatus.ACTIVE])
+            rows = await unit.fleet.get_any([second.node_id, NodeId("absent")])
+            some = await unit.nodes.first_names(1)
+
+        ours = {first.node_id, second.node_id, gone.node_id}
+        assert list(names.values()) == sorted(names.values())
+        assert set(names) & ours == {first.node_id, second.node_id}
+        assert list(some) == list(names)[:1]
+        model = node.topology.gpus[0].model
+        assert sorted(each for each in gpus if each.node_id in ours) == sorted(
+            (row.node_id, model, len(node.topology.gpus)) for row in (first, second)
+        )
+        assert list(rows) == [second.node_id]
 
     async def test_tells_every_change_since_a_mark(
         self, transactions: Transactions[StoreUnit], home: Household

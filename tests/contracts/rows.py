@@ -266,6 +266,9 @@ class RowsContract(StoreContract):
             assert await rows.find_any("id", [tasks[1].id, "absent"]) == (tasks[1],)
             assert await rows.find_any("parent_id", [None, "tsk_p"]) == (*tasks,)
             assert await rows.find_any("id", []) == ()
+            assert await rows.find_any("parent_id", [None], status=TaskStatus.FAILED) == (
+                *(task for task in tasks if not task.parent_id and task.status == "failed"),
+            )
             assert await rows.count_by("status") == {
                 TaskStatus.QUEUED: 1,
                 TaskStatus.RUNNING: 2,

@@ -48,8 +48,8 @@ from gpucloud_core.kernel.unit import Scope
 from gpucloud_core.metering.charge import cost_of
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.marks import marks_of
-from gpucloud_core.nodes.model import Node
-from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT
+from gpucloud_core.nodes.model import Node, NodeStatus
+from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT, NodeGpus
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.waitlist.model import WaitEntry
 from gpucloud_core.work.model import Task, TaskEvent
@@ -205,6 +205,15 @@ class MemoryNodes(MemoryRows[Node]):
 
     async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
         return {row.id: row.name for row in await self.find_any("id", list(node_ids))}
+
+    async def first_names(self, limit: int) -> Mapping[NodeId, str]:
+        known = self.having(lambda row: row.status is not NodeStatus.DELETED)
+        return {row.id: row.name for row in sorted(known, key=lambda row: row.name)[:limit]}
+
+    async def gpus(self, statuses: Collection[NodeStatus]) -> Sequence[NodeGpus]:
+        found = self.having(lambda row: row.status in statuses)
+        gpus = [(row.id, row.topology.gpus) for row in found]
+        return [NodeGpus(node, own[0].model if own else "", len(own)) for node, own in gpus]
 
 
 class MemoryBillingAccounts(MemoryRows[BillingAccount]):

@@ -71,13 +71,18 @@ class MemoryRows(Generic[T]):
         ]
         return tuple(sorted(found, key=self.kind.key_of))
 
-    async def find_any(self, field: str, values: Sequence[object]) -> tuple[T, ...]:
-        self.kind.scalar(field)
+    async def find_any(
+        self, field: str, values: Sequence[object], **equals: object
+    ) -> tuple[T, ...]:
+        for name in (field, *equals):
+            self.kind.scalar(name)
         found = {
             self.kind.key_of(row): row
             for value in values
             for row in self.table.candidates({field: value})
-            if self._is_visible(row) and getattr(row, field) == value
+            if self._is_visible(row)
+            and getattr(row, field) == value
+            and all(getattr(row, name) == wanted for name, wanted in equals.items())
         }
         return tuple(found[key] for key in sorted(found))
 

@@ -44,8 +44,8 @@ from gpucloud_core.kernel.idempotency import StoredResponse
 from gpucloud_core.kernel.ids import AllocationId, NodeId, TenantId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.metering.model import UsageSegment
-from gpucloud_core.nodes.model import Node
-from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT
+from gpucloud_core.nodes.model import Node, NodeStatus
+from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT, NodeGpus
 from gpucloud_core.waitlist.model import WaitEntry
 
 ONE_TIME_TOKENS: Final = Statements(kinds.ONE_TIME_TOKENS)
@@ -234,6 +234,15 @@ _WITH_MARK: Final = (
     .order_by(_node.id)
     .limit(_LIMIT)
 )
+_FIRST_NAMES: Final = text(
+    "SELECT id, name FROM nodes WHERE status <> 'deleted' "
+    'ORDER BY name COLLATE "C" LIMIT :row_limit'
+)
+_NODE_GPUS: Final = text("""
+    SELECT id, coalesce(topology #>> '{gpus,0,model}', ''),
+           coalesce(jsonb_array_length(topology -> 'gpus'), 0)
+    FROM nodes WHERE status = ANY(CAST(:statuses AS text[]))
+""")
 
 
 class PostgresNodes(PostgresRows[Node]):
@@ -247,6 +256,14 @@ class PostgresNodes(PostgresRows[Node]):
     async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
         found = await self.session.rows(_NODE_NAMES, {"ids": list(node_ids)}) if node_ids else []
         return {NodeId(row[0]): row[1] for row in found}
+
+    async def first_names(self, limit: int) -> Mapping[NodeId, str]:
+        found = await self.session.rows(_FIRST_NAMES, {"row_limit": limit})
+        return {NodeId(row[0]): row[1] for row in found}
+
+    async def gpus(self, statuses: Collection[NodeStatus]) -> Sequence[NodeGpus]:
+        found = await self.session.rows(_NODE_GPUS, {"statuses": sorted(statuses)})
+        return [NodeGpus(NodeId(row[0]), row[1], row[2]) for row in found]
 
 
 _account = BILLING_ACCOUNTS.columns

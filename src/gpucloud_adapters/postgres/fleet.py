@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from gpucloud_adapters.postgres.mapping import row_of_json
 from gpucloud_adapters.postgres.session import Session
-from gpucloud_adapters.postgres.statements import Statements
+from gpucloud_adapters.postgres.statements import Equals, Statements
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_core.kernel.errors import Conflict, NotFound
@@ -159,7 +159,7 @@ class PostgresFleet:
         return None if found is None else _capacity(found)
 
     async def get_any(self, node_ids: Sequence[NodeId]) -> Mapping[NodeId, NodeCapacity]:
-        statement = CAPACITY.find_any("node_id", or_null=False)
+        statement = CAPACITY.find_any("node_id", or_null=False, equals=Equals((), ()))
         found = await self._session.rows(statement, {"any_value": list(node_ids)})
         return {row.node_id: row for row in map(_capacity, found)}
 

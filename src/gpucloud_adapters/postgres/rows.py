@@ -68,10 +68,13 @@ class PostgresRows(Generic[T]):
         shape = Equals.of(self.kind, equals)
         return await self.read(self.statements.find(shape), _equal_values(equals))
 
-    async def find_any(self, field: str, values: Sequence[object]) -> tuple[T, ...]:
-        statement = self.statements.find_any(field, or_null=None in values)
+    async def find_any(
+        self, field: str, values: Sequence[object], **equals: object
+    ) -> tuple[T, ...]:
+        shape = Equals.of(self.kind, equals)
+        statement = self.statements.find_any(field, or_null=None in values, equals=shape)
         given = [value for value in values if value is not None]
-        return await self.read(statement, {"any_value": given})
+        return await self.read(statement, {"any_value": given, **_equal_values(equals)})
 
     async def count_by(self, field: str, **equals: object) -> dict[object, int]:
         statement = self.statements.count_by(field, Equals.of(self.kind, equals))

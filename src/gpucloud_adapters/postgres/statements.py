@@ -164,13 +164,13 @@ class Statements(Generic[T]):
             ),
         )
 
-    def find_any(self, field: str, *, or_null: bool) -> Select[Any]:
+    def find_any(self, field: str, *, or_null: bool, equals: Equals) -> Select[Any]:
         column = self.columns[self.kind.scalar(field).name]
         return self._keep(
-            ("find_any", field, or_null),
-            lambda: self.select.where(_is_any(column, "any_value", or_null=or_null)).order_by(
-                self.key
-            ),
+            ("find_any", field, or_null, equals),
+            lambda: self.select.where(
+                _is_any(column, "any_value", or_null=or_null), *self._equal(equals)
+            ).order_by(self.key),
         )
 
     def page(self, shape: ListShape) -> Select[Any]:

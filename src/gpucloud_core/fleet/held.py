@@ -30,7 +30,7 @@ class Holding:
 
 async def holdings_on(unit: AllocationUnit, nodes: Sequence[NodeId]) -> tuple[Holding, ...]:
     """Return everything that holds these nodes, in order of node and first slot."""
-    claims = [c for c in await unit.claims.find_any("node_id", nodes) if c.released_at is None]
+    claims = await unit.claims.find_any("node_id", nodes, released_at=None)
     rows = await unit.allocations.find_any("id", [claim.allocation_id for claim in claims])
     users = await unit.users.find_any("id", list({row.user_id for row in rows}))
     tenants = await unit.tenants.find_any("id", list({row.tenant_id for row in rows}))

@@ -16,7 +16,8 @@ from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, NodeId
 from gpucloud_core.kernel.rows import COUNTED_MAX, ListQuery, Page
 from gpucloud_core.kernel.unit import Scope, Transactions
-from gpucloud_core.nodes.model import Node, NodeStatus
+from gpucloud_core.nodes.model import NodeStatus
+from gpucloud_core.nodes.ports import NodeGpus
 from gpucloud_core.placement.model import NodeCapacity
 
 _RUNNING: Final = (
@@ -76,21 +77,23 @@ class Overview:
     as_of: datetime
 
 
-def hardware_of(nodes: Iterable[Node], capacity: Mapping[NodeId, NodeCapacity]) -> list[Hardware]:
+def hardware_of(
+    nodes: Iterable[NodeGpus], capacity: Mapping[NodeId, NodeCapacity]
+) -> list[Hardware]:
     """Return the fleet by model of GPU, most GPUs first; a node counts under its first GPU's."""
-    kinds: dict[str, list[Node]] = defaultdict(list)
+    kinds: dict[str, list[NodeGpus]] = defaultdict(list)
     for node in nodes:
-        if node.topology.gpus:
-            kinds[node.topology.gpus[0].model].append(node)
+        if node.gpus:
+            kinds[node.model].append(node)
     found = []
     for model, alike in kinds.items():
-        rows = [capacity[node.id] for node in alike if node.id in capacity]
+        rows = [capacity[node.node_id] for node in alike if node.node_id in capacity]
         free = [row.free_mask.bit_count() if row.sellable else 0 for row in rows]
         found.append(
             Hardware(
                 model=model,
                 nodes=len(alike),
-                gpus_total=sum(len(node.topology.gpus) for node in alike),
+                gpus_total=sum(node.gpus for node in alike),
                 gpus_held=sum(_held(row) for row in rows),
                 gpus_free=sum(free),
                 most_free=max(free, default=0),
@@ -112,12 +115,12 @@ class ReadOverview:
     async def __call__(self, *, actor: Actor) -> Overview:
         require(actor, Action.ADMIN_READ)
         async with self.transactions.look(Scope.platform()) as unit:
-            nodes = [node for node in await unit.nodes.find() if node.status in _IN_FLEET]
+            nodes = await unit.nodes.gpus(_IN_FLEET)
             rows = (await unit.fleet.changes(None)).rows
             states = await unit.allocations.count_by("state")
             users = await unit.users.count(disabled_at=None)
             now = await unit.now()
-        inside = {node.id for node in nodes}
+        inside = {node.node_id for node in nodes}
         capacity = {row.node_id: row for row in rows if row.node_id in inside}
         hardware = hardware_of(nodes, capacity)
         counted = {AllocationState(str(state)): number for state, number in states.items()}

@@ -88,6 +88,18 @@ class ListNodes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NameNodes:
+    """What nodes are called, for a choice among them."""
+
+    transactions: Transactions[FleetUnit]
+
+    async def __call__(self, *, actor: Actor, at_most: int) -> Mapping[NodeId, str]:
+        require(actor, Action.NODE_READ)
+        async with self.transactions.look(Scope.platform()) as unit:
+            return await unit.nodes.first_names(at_most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CountNodes:
     """How many nodes have each status, for the tabs of the list."""
 

@@ -80,8 +80,10 @@ class Rows(Protocol[T]):
         """Return the rows whose fields equal these (``None`` means null), by key."""
         ...
 
-    async def find_any(self, field: str, values: Sequence[object]) -> tuple[T, ...]:
-        """Return the rows whose ``field`` is one of ``values``, by key, in one statement."""
+    async def find_any(
+        self, field: str, values: Sequence[object], **equals: object
+    ) -> tuple[T, ...]:
+        """Return the rows ``find`` would whose ``field`` is one of ``values``, by key."""
         ...
 
     async def count_by(self, field: str, **equals: object) -> dict[object, int]:

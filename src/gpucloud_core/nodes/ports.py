@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gpucloud_core.kernel.errors import DomainError, ErrorKind
 from gpucloud_core.kernel.ids import ClaimId, NodeId
@@ -157,6 +157,14 @@ class Shells(Protocol):
         ...
 
 
+class NodeGpus(NamedTuple):
+    """What a node counts for: its GPUs, all of the model of the first; none are of no model."""
+
+    node_id: NodeId
+    model: str
+    gpus: int
+
+
 class Nodes(Rows[Node], Protocol):
     async def names(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, str]:
         """Return what the nodes are called, without reading what is inside them."""
@@ -164,6 +172,14 @@ class Nodes(Rows[Node], Protocol):
 
     async def with_mark(self, mark: str, *, limit: int) -> tuple[Node, ...]:
         """Return nodes with ``mark`` among ``marks_of``, or whose slots answer there, by id."""
+        ...
+
+    async def first_names(self, limit: int) -> Mapping[NodeId, str]:
+        """Return the first ``limit`` nodes by name, deleted ones left out, likewise."""
+        ...
+
+    async def gpus(self, statuses: Collection[NodeStatus]) -> Sequence[NodeGpus]:
+        """Return how many GPUs of which model each node in these states has, likewise."""
         ...
 
     async def due(self, now: datetime, *, limit: int) -> Sequence[Node]:

@@ -143,7 +143,7 @@ class ReadForecast:
     async def _holders(self, unit: WaitlistUnit, pool: str) -> list[Holder]:
         image = self.fleet.image
         nodes = [node for node in image.node_ids() if image.row(node).pool == pool]
-        claims = [c for c in await unit.claims.find_any("node_id", nodes) if not c.released_at]
+        claims = await unit.claims.find_any("node_id", nodes, released_at=None)
         rows = await unit.allocations.find_any("id", [claim.allocation_id for claim in claims])
         ends = {row.id: row.releases_at for row in rows}
         return [

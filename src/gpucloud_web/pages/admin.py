@@ -1,6 +1,7 @@
 """Admin: the dashboard, and the allocations of every tenant with what may be forced."""
 
 from functools import partial
+from typing import Final
 
 from dishka.integrations.litestar import FromDishka
 from litestar import Controller, Response, get, post
@@ -16,7 +17,7 @@ from gpucloud_core.fleet.overview import (
     ReadAnyAllocation,
     ReadOverview,
 )
-from gpucloud_core.fleet.queries import ListNodes
+from gpucloud_core.fleet.queries import NameNodes
 from gpucloud_core.kernel.errors import DomainError, ValidationFailed
 from gpucloud_core.kernel.ids import AllocationId, parse_id
 from gpucloud_core.kernel.rows import ListQuery
@@ -36,6 +37,9 @@ from gpucloud_web.pages.visit import Visit, form_of, fresh_key, one
 
 TROUBLE_SHOWN = 6
 FORCES = ("force-release", "force-cleanup")
+
+
+NODES_CHOSEN_FROM: Final = 1_000  # in a select; of more, nobody finds one by looking
 
 
 def _id(text: str) -> AllocationId:
@@ -75,11 +79,11 @@ class AnyAllocationPages(Controller):
         visit: NamedDependency[Visit],
         list_any: FromDishka[ListAnyAllocations],
         count_any: FromDishka[CountAnyAllocations],
-        list_nodes: FromDishka[ListNodes],
+        name_nodes: FromDishka[NameNodes],
     ) -> Response[str]:
         """List what every tenant runs and ran."""
-        nodes = await list_nodes(actor=visit.actor, query=ListQuery(sort="name", limit=100))
-        spec = spec_of({line.node.id: line.node.name for line in nodes.items})
+        nodes = await name_nodes(actor=visit.actor, at_most=NODES_CHOSEN_FROM)
+        spec = spec_of(nodes)
         asked = visit.list_state(self.path, spec)
         state, page = await asked.read(lambda now: list_any(actor=visit.actor, query=query_of(now)))
         state = await state.counted(query_of, partial(count_any.each, actor=visit.actor))

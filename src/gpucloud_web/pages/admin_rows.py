@@ -8,6 +8,7 @@ from typing import Final
 from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.fleet.overview import AnyAllocation, AnyLine, Hardware, Overview
+from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.notices.model import AttentionRow
 from gpucloud_web import formats
@@ -178,9 +179,10 @@ class AnyPage:
         return cls(total=f"{totals['all']:,}", list=view)
 
 
-def spec_of(nodes: Mapping[str, str]) -> ListSpec:
+def spec_of(nodes: Mapping[NodeId, str]) -> ListSpec:
     """Return the list with its filter by node."""
-    filters = (FilterField(name="node", title="Node", options=nodes),)
+    options = {str(node_id): name for node_id, name in nodes.items()}
+    filters = (FilterField(name="node", title="Node", options=options),)
     return ListSpec(
         name=ANY.name,
         noun=ANY.noun,
