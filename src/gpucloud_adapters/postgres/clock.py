@@ -9,7 +9,7 @@ import time
 from datetime import datetime, timedelta
 from typing import Final
 
-READ_EVERY: Final = timedelta(seconds=30)
+READ_EVERY: Final = timedelta(seconds=5)
 _DRIFT: Final = 2e-4  # seconds a second, at most, between two machines' clocks
 
 
