@@ -33,8 +33,9 @@ from world.market import Customer, Market
 SIZES: Final = {10_000: 0.3, 100_000: 2.0}  # allocations, and the bar in seconds
 OF_A_TENANT: Final = 100
 LAUNCHES_BAR: Final = 0.8
-NODES: Final = 160
+NODES: Final = 500
 CLIENTS: Final = 4
+TENANTS: Final = 64  # that launch: each may hold 64 GPUs
 ALONE_SECONDS: Final = 3.0
 DEPOSIT: Final = 10**12
 
@@ -207,7 +208,7 @@ async def opened(market: Market) -> Load:
         access = NodeAccess(host=name, port=22, username="g", host_key="k", credential="c")
         endpoints = [(f"10.0.{number}.{index + 1}", 22) for index in range(8)]
         await market.enroll(name, hgx_h200(seed=name), access, endpoints)
-    return Load(market, await market.customers(CLIENTS * 6))
+    return Load(market, await market.customers(TENANTS))
 
 
 async def pause() -> float:
