@@ -115,7 +115,8 @@ class Engine:
                 if connection.is_in_transaction() and not connection.is_closed():
                     await connection.execute("ROLLBACK")
         finally:  # whoever asked may be cancelled just now
-            await pool.release(connection)
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await pool.release(connection)  # one that cannot be given back is cut by the pool
 
     async def renew(self) -> None:
         """Have every connection made anew before it is used again: one of them was broken."""
