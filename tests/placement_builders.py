@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.ids import NodeId, SkuId
 from gpucloud_core.nodes.model import LinkClass, NodeMode, Topology
 from gpucloud_core.placement.fleet_image import FleetImage
@@ -86,6 +87,7 @@ def _row(
     shut: str,
     shared: int,
     short: tuple[int, int],
+    devices: tuple[int, int],
     version: int,
 ) -> NodeCapacity:
     full = (1 << len(topology.gpus)) - 1
@@ -98,6 +100,8 @@ def _row(
         sellable=not shut,
         unsellable_reason=shut,
         shared=shared > 0,
+        disk_mask=devices[0] & approved & full,
+        nic_mask=devices[1] & approved & full,
         version=version,
     )
     return replace(
@@ -117,9 +121,13 @@ rows: Final = st.builds(
     st.sampled_from(["", "", "", "draining", "quarantined"]),
     st.integers(0, 3),
     st.just((0, 0)) | st.tuples(st.integers(0, 3 * VCPUS), st.integers(0, 3 * MEMORY_MIB)),
+    st.tuples(st.just(0) | _masks, st.just(0) | _masks),
     st.integers(0, 3),
 )
-"""The capacity of one node: partly free, now and then shut, short of a share, or not shared."""
+"""The capacity of one node: partly free, now and then shut, short of a share, or not shared.
+
+Its slots come with disks and ports: all of them, some, or none.
+"""
 
 
 def numbered(drawn: list[NodeCapacity]) -> list[NodeCapacity]:
@@ -130,9 +138,11 @@ fleets: Final = st.lists(rows, max_size=4).map(numbered)
 small_fleets: Final = st.lists(rows, max_size=3).map(numbered)
 
 
-def _request(gpu_count: int, hunger: int, mix: DemandMix, systems: frozenset[str]) -> Any:
+def _request(
+    gpu_count: int, hunger: int, mix: DemandMix, systems: frozenset[str], beside: Beside
+) -> Any:
     vcpus = VCPUS * gpu_count * hunger
-    return a_request(gpu_count, vcpus=vcpus, demand_mix=mix, systems=systems)
+    return a_request(gpu_count, vcpus=vcpus, demand_mix=mix, systems=systems, beside=beside)
 
 
 requests: Final[st.SearchStrategy[PlacementRequest]] = st.builds(
@@ -148,8 +158,10 @@ requests: Final[st.SearchStrategy[PlacementRequest]] = st.builds(
         ]
     ),
     st.sampled_from([frozenset(), frozenset(), frozenset({DGX1.system, TREE.system})]),
+    st.sampled_from([Beside.NOTHING, Beside.NOTHING, *Beside]),
 )
-"""Requests of any size; now and then of more CPUs than their GPUs bring, or of certain systems."""
+"""Requests of any size; now and then of more CPUs than their GPUs bring, of certain systems, or
+with a disk or a port beside each GPU."""
 
 
 # ---- the oracle ------------------------------------------------------------------------------
@@ -179,7 +191,7 @@ class Seen:
     node_id: NodeId
     mask: int
     quality: tuple[int, int, int]
-    loss: tuple[Fraction, int]
+    loss: tuple[Fraction, int, int]  # by price, in devices nobody asked for, in fine sets
     spoiled: tuple[int, ...]  # launches of each sort of the mix that could be had before
 
 
@@ -252,17 +264,39 @@ def fine(system: str, mode: NodeMode, mix: DemandMix, free: int) -> int:
     return sum(w.weight * w.gpu_count * _packed(system, mode, w.gpu_count, free, True) for w in mix)
 
 
+def able(row: NodeCapacity, beside: Beside) -> int:
+    """Return the free slots that have what must come with each GPU."""
+    free = row.free_mask & row.approved_mask
+    return sum(
+        1 << index
+        for index in members(free)
+        if (row.disk_mask >> index & 1 or beside not in {Beside.DISK, Beside.BOTH})
+        and (row.nic_mask >> index & 1 or beside not in {Beside.NIC, Beside.BOTH})
+    )
+
+
+def wasted(row: NodeCapacity, size: int, beside: Beside) -> int:
+    """Return how many devices that nobody asked for go with any ``size`` free GPUs, at least."""
+    free, total = members(row.free_mask & row.approved_mask), 0
+    for mask, wanting in (
+        (row.disk_mask, {Beside.DISK, Beside.BOTH}),
+        (row.nic_mask, {Beside.NIC, Beside.BOTH}),
+    ):
+        if beside not in wanting:
+            total += sum(sorted(mask >> index & 1 for index in free)[:size])
+    return total
+
+
 def is_open(row: NodeCapacity) -> bool:
     free = row.free_mask & row.approved_mask
     return row.sellable and (row.shared or free == row.approved_mask)
 
 
-def supply(pool: str, mix: DemandMix, fleet: Sequence[NodeCapacity]) -> list[int]:
+def supply(request: PlacementRequest, fleet: Sequence[NodeCapacity]) -> list[int]:
     """Return how many launches of each sort the open nodes of the pool could take."""
-    rows = [row for row in fleet if row.pool == pool and is_open(row)]
-    counted = [
-        usable(row, mix, row.free_mask & row.approved_mask, *_most_share(row)) for row in rows
-    ]
+    mix, beside = request.demand_mix, request.beside
+    rows = [row for row in fleet if row.pool == request.pool and is_open(row)]
+    counted = [usable(row, mix, able(row, beside), *_most_share(row)) for row in rows]
     return [sum(column) for column in zip(*counted, strict=True)] or [0] * len(mix)
 
 
@@ -278,9 +312,9 @@ def all_places(request: PlacementRequest, fleet: Sequence[NodeCapacity]) -> list
     """Return every set of every node that the request could have, and what each costs."""
     found = []
     mix = request.demand_mix
-    prices = list(map(price, mix, supply(request.pool, mix, fleet)))
+    prices = list(map(price, mix, supply(request, fleet)))
     for row in fleet:
-        free = row.free_mask & row.approved_mask
+        free = able(row, request.beside)
         has_share = row.free_vcpus >= request.vcpus and row.free_memory_mib >= request.memory_mib
         if row.pool != request.pool or not is_open(row) or not has_share:
             continue
@@ -297,6 +331,7 @@ def all_places(request: PlacementRequest, fleet: Sequence[NodeCapacity]) -> list
                 spoiled = tuple(map(sub, before[0], usable(row, mix, rest, *share)))
                 loss = (
                     sum(map(mul, prices, spoiled), start=Fraction(0)),
+                    wasted(row, request.gpu_count, request.beside),
                     before[1] - fine(row.system, row.mode, mix, rest),
                 )
                 found.append(Seen(row.node_id, mask, quality(row.system, mask), loss, spoiled))
@@ -305,7 +340,7 @@ def all_places(request: PlacementRequest, fleet: Sequence[NodeCapacity]) -> list
 
 def best_of(
     seen: Iterable[Seen],
-) -> tuple[tuple[int, int, int], tuple[Fraction, int], NodeId] | None:
+) -> tuple[tuple[int, int, int], tuple[Fraction, int, int], NodeId] | None:
     """Return the quality, loss and node of the place that should be chosen."""
     ranked = min(
         ((tuple(-part for part in one.quality), one.loss, one.node_id) for one in seen),

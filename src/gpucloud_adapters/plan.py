@@ -17,6 +17,7 @@ from typing import Final
 
 from gpucloud_adapters.plan_report import page, text
 from gpucloud_adapters.settings import database_url
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.errors import DomainError, ValidationFailed
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.nodes.systems import SYSTEMS
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="POOL", help="a pool of DATABASE_URL instead of --nodes")
     parser.add_argument("--vcpus-per-gpu", type=int, default=22, metavar="N")
     parser.add_argument("--memory-gib-per-gpu", type=int, default=224, metavar="N")
+    parser.add_argument("--beside", choices=[each.value for each in Beside], default="nothing")
     parser.add_argument("--mix", default="1:60,2:15,4:15,8:10", metavar="SIZE:WEIGHT,...")
     parser.add_argument("--launches", type=int, metavar="N", help="default: 1.3 times the GPUs")
     parser.add_argument("--every", type=int, default=60, metavar="SECONDS")
@@ -92,6 +94,7 @@ def _asked(given: argparse.Namespace) -> PlanAsked:
         mode=NodeMode(given.mode),
         vcpus_per_gpu=given.vcpus_per_gpu,
         memory_gib_per_gpu=given.memory_gib_per_gpu,
+        beside=Beside(given.beside),
         mix=parse_mix(given.mix),
         launches=given.launches,
         every_seconds=given.every,

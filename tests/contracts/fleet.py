@@ -2,7 +2,8 @@
 
 Seen to fail, each in its own way, when ``take`` did not look at the free mask, when it did not
 look at the slots' states, when it always waited for a node's capacity (deadlock), and when the
-mark of ``changes`` was the newest transaction instead of the oldest still running.
+mark of ``changes`` was the newest transaction instead of the oldest still running; and when
+``take`` did not look at what comes with the slots.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import pytest
 
 from contracts.stores import PLATFORM, Household, StoreContract, StoreUnit
 from gpucloud_adapters.stored.invariants import InvariantError
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.errors import Conflict, NotFound
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.unit import Transactions
@@ -130,6 +132,31 @@ class FleetContract(StoreContract):
             assert await unit.fleet.get(row.node_id) == before
         assert set(await self.slot_states(transactions, row.node_id)) == {SlotState.AVAILABLE}
         assert await self.committed(transactions, "claims", "id", claim.id) == 0
+
+    @pytest.mark.parametrize("beside", list(Beside))
+    async def test_gives_only_slots_that_come_with_what_is_claimed(
+        self, transactions: Transactions[StoreUnit], home: Household, beside: Beside
+    ) -> None:
+        (row,) = await self.a_fleet(transactions, gpus=4)
+        row = replace(row, disk_mask=0b0011, nic_mask=0b0110)
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.fleet.put(row)
+        able = {
+            Beside.NOTHING: (0, 1, 2, 3),
+            Beside.DISK: (0, 1),
+            Beside.NIC: (1, 2),
+            Beside.BOTH: (1,),
+        }[beside]
+
+        async with transactions.begin(PLATFORM) as unit:
+            for index in range(4):
+                found = await unit.fleet.lowest(
+                    pool=row.pool, masks=[1 << index], beside=beside, limit=1
+                )
+                assert [one.node_id for one in found] == [row.node_id] * (index in able)
+        for index in range(4):
+            claim = a_claim(home.tenant.id, row.node_id, 1 << index, beside=beside)
+            assert await self.take(transactions, home, claim) == (index in able)
 
     async def test_takes_no_slot_that_is_not_available(
         self, transactions: Transactions[StoreUnit], home: Household

@@ -9,6 +9,7 @@ from gpucloud_adapters.memory.kind_rows import MemoryClaims
 from gpucloud_adapters.memory.rows import MemoryRows
 from gpucloud_adapters.stored.invariants import InvariantError
 from gpucloud_adapters.stored.kinds import NODE_CAPACITY, PROMISES, SLOTS
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.errors import Conflict, NotFound
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.time import Clock
@@ -115,14 +116,14 @@ class MemoryFleet:
         return await self.get(node_id)
 
     async def lowest(
-        self, *, pool: str, masks: Sequence[int], limit: int
+        self, *, pool: str, masks: Sequence[int], beside: Beside = Beside.NOTHING, limit: int
     ) -> Sequence[NodeCapacity]:
         fitting = [
             row
             for row in self._capacity.rows.values()
             if row.pool == pool
             and row.sellable
-            and any(row.free_mask & mask == mask for mask in masks)
+            and any(row.free_with(beside) & mask == mask for mask in masks)
         ]
         return sorted(fitting, key=lambda row: row.node_id)[:limit]
 
@@ -141,6 +142,8 @@ class MemoryFleet:
     def _store(self, capacity: NodeCapacity) -> None:
         if capacity.free_mask & ~capacity.approved_mask:
             raise InvariantError(f"{capacity.node_id} would sell slots that are not approved")
+        if (capacity.disk_mask | capacity.nic_mask) & ~capacity.approved_mask:
+            raise InvariantError(f"{capacity.node_id} has devices of slots that are not approved")
         if min(capacity.free_mask, capacity.free_vcpus, capacity.free_memory_mib) < 0:
             raise InvariantError(f"{capacity.node_id} would give more than it has")
         if capacity.node_id in self._capacity.rows:
@@ -156,7 +159,7 @@ def _fits(capacity: NodeCapacity, claim: Claim) -> bool:
     untouched = capacity.free_mask == capacity.approved_mask
     return (
         capacity.sellable
-        and capacity.free_mask & claim.mask == claim.mask
+        and capacity.free_with(claim.beside) & claim.mask == claim.mask
         and capacity.free_vcpus >= claim.vcpus
         and capacity.free_memory_mib >= claim.memory_mib
         and (untouched or (capacity.shared and not claim.whole_node))

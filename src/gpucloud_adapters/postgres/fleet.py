@@ -28,6 +28,7 @@ from gpucloud_adapters.postgres.session import Session
 from gpucloud_adapters.postgres.statements import Equals, Statements
 from gpucloud_adapters.stored import kinds
 from gpucloud_adapters.stored.invariants import InvariantError
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.errors import Conflict, NotFound
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.nodes.model import SlotState
@@ -80,6 +81,7 @@ TAKE: Final = (
                 bindparam("memory_mib", type_=BigInteger),
                 bindparam("claimed_at", type_=DateTime(timezone=True)),
                 bindparam("may_wait", type_=Boolean),
+                bindparam("beside", type_=Text),
             )
         ),
     )
@@ -92,7 +94,10 @@ _LOWEST: Final = (
         _table.c.pool == bindparam("pool", type_=Text),
         _table.c.sellable,
         _table.c.free_mask != literal_column("0"),
-        text("EXISTS (SELECT FROM unnest(CAST(:masks AS bigint[])) AS m WHERE free_mask & m = m)"),
+        text("""EXISTS (
+            SELECT FROM unnest(CAST(:masks AS bigint[])) AS m
+            WHERE free_mask & m = m AND has_beside(disk_mask, nic_mask, m, :beside)
+        )"""),
     )
     .order_by(_table.c.node_id)
     .limit(bindparam("row_limit", type_=BigInteger))
@@ -171,11 +176,10 @@ class PostgresFleet:
         return None if found is None else _capacity(found)
 
     async def lowest(
-        self, *, pool: str, masks: Sequence[int], limit: int
+        self, *, pool: str, masks: Sequence[int], beside: Beside = Beside.NOTHING, limit: int
     ) -> Sequence[NodeCapacity]:
-        found = await self._session.rows(
-            _LOWEST, {"pool": pool, "masks": list(masks), "row_limit": limit}, of=_OWN
-        )
+        wanted = {"pool": pool, "masks": list(masks), "beside": beside.value, "row_limit": limit}
+        found = await self._session.rows(_LOWEST, wanted, of=_OWN)
         rows = [_capacity(row) for row in found]
         for row in rows:
             self._note_gate(row.node_id)

@@ -161,6 +161,7 @@ class LaunchAllocations:
                 whole_node=wanted.whole_node,
                 vcpus=wanted.vcpus,
                 memory_mib=wanted.memory_mib,
+                beside=wanted.beside,
                 claimed_at=asked.now,
             )
 

@@ -130,6 +130,7 @@ def placement_request(sku: Sku, request: LaunchRequest) -> PlacementRequest:
         spread=request.spread,
         together=request.together,
         within=request.within,
+        beside=sku.beside,
         demand_mix=tuple(
             Demand(
                 gpu_count=size,

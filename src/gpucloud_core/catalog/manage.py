@@ -13,7 +13,7 @@ from typing import Final
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
-from gpucloud_core.catalog.model import NAME_MAX, SUMMARY_MAX, Price, Runtime, Shape, Sku
+from gpucloud_core.catalog.model import NAME_MAX, SUMMARY_MAX, Beside, Price, Runtime, Shape, Sku
 from gpucloud_core.catalog.ports import CatalogUnit
 from gpucloud_core.kernel.errors import (
     AlreadyExists,
@@ -51,6 +51,7 @@ class SkuAsked:
     allowed_gpu_counts: tuple[int, ...]
     vcpus_per_gpu: int
     memory_mib_per_gpu: int
+    beside: Beside = Beside.NOTHING
     image_ids: tuple[str, ...] = ()
     summary: str = ""
 
@@ -63,9 +64,22 @@ class SkuChanges:
     allowed_gpu_counts: tuple[int, ...] | None = None
     vcpus_per_gpu: int | None = None
     memory_mib_per_gpu: int | None = None
+    disk_per_gpu: bool | None = None
+    nic_per_gpu: bool | None = None
     image_ids: tuple[str, ...] | None = None
     summary: str | None = None
     active: bool | None = None
+
+    def of(self, known: Sku) -> dict[str, object]:
+        """Return what is said of the fields of a SKU."""
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        disk, nic = said.pop("disk_per_gpu"), said.pop("nic_per_gpu")
+        if disk is not None or nic is not None:
+            said["beside"] = Beside.of(
+                disk=known.beside.has_disk if disk is None else disk,
+                nic=known.beside.has_nic if nic is None else nic,
+            )
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +131,8 @@ class ChangeSku:
             known = await unit.skus.lock(sku_id)
             if known is None:
                 raise NotFound("There is no SKU with this id.")
-            wanted = {field.name: getattr(changes, field.name) for field in fields(changes)}
-            said = {name: value for name, value in wanted.items() if value is not None}
-            changed = replace(known, **said)
+            said = changes.of(known)
+            changed = replace(known, **said)  # type: ignore[arg-type]  # its own fields
             await _check(unit, changed)
             await unit.skus.put(changed)
             told: dict[str, Json] = {

@@ -24,6 +24,32 @@ class Runtime(StrEnum):
     BARE_METAL = "bare_metal"
 
 
+class Beside(StrEnum):
+    """What comes with each GPU, besides CPUs and memory."""
+
+    NOTHING = "nothing"
+    DISK = "disk"  # a local NVMe disk, mounted
+    NIC = "nic"  # a network port, or a virtual function of one
+    BOTH = "disk_and_nic"
+
+    __hash__ = str.__hash__  # as equal as its text, and it is in a key of every decision
+
+    @property
+    def has_disk(self) -> bool:
+        return self is Beside.DISK or self is Beside.BOTH
+
+    @property
+    def has_nic(self) -> bool:
+        return self is Beside.NIC or self is Beside.BOTH
+
+    @classmethod
+    def of(cls, *, disk: bool, nic: bool) -> "Beside":
+        """Return what these two come to."""
+        if disk:
+            return cls.BOTH if nic else cls.DISK
+        return cls.NIC if nic else cls.NOTHING
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sku:
     """One thing that can be launched. The id is its public name, such as ``h200-sxm``."""
@@ -39,6 +65,7 @@ class Sku:
     allowed_gpu_counts: tuple[int, ...]
     vcpus_per_gpu: int
     memory_mib_per_gpu: int
+    beside: Beside = Beside.NOTHING  # with each GPU
     image_ids: tuple[str, ...]
     demand_mix: tuple[tuple[int, int], ...] = ((1, 60), (2, 15), (4, 15), (8, 10))  # size, weight
     summary: str = ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from gpucloud_core.catalog.model import Price, Shape, Sku
+from gpucloud_core.catalog.model import Beside, Price, Shape, Sku
 from gpucloud_core.catalog.prices import price_at
 from gpucloud_core.kernel.ids import SkuId
 
@@ -32,6 +32,7 @@ class Offer:
     gpu_memory_mib: int
     shape: Shape
     allowed_gpu_counts: tuple[int, ...]
+    beside: Beside = Beside.NOTHING  # with each GPU
     price_micros_per_gpu_hour: int
     currency: str
     region: str
@@ -71,6 +72,7 @@ def _offer(sku: Sku, price: Price, free: Mapping[int, int], as_of: datetime) -> 
         gpu_memory_mib=sku.gpu_memory_mib,
         shape=sku.shape,
         allowed_gpu_counts=counts,
+        beside=sku.beside,
         price_micros_per_gpu_hour=price.micros_per_gpu_hour,
         currency=price.currency,
         region=sku.region,

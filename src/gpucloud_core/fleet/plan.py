@@ -13,6 +13,7 @@ from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.fleet.actions import LeavesNothing
 from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.fleet.tasks import PLAN_CAPACITY, queue_about
@@ -192,6 +193,7 @@ def question_json(asked: PlanAsked) -> dict[str, Json]:
         "mode": asked.mode.value,
         "vcpus_per_gpu": asked.vcpus_per_gpu,
         "memory_gib_per_gpu": asked.memory_gib_per_gpu,
+        "beside": asked.beside.value,
         "mix": ",".join(f"{size}:{weight}" for size, weight in asked.mix.items()),
         "launches": asked.launches,
         "every_seconds": asked.every_seconds,
@@ -212,6 +214,7 @@ def question_of(data: Mapping[str, Any]) -> PlanAsked:
         mode=NodeMode(data["mode"]),
         vcpus_per_gpu=data["vcpus_per_gpu"],
         memory_gib_per_gpu=data["memory_gib_per_gpu"],
+        beside=Beside(data.get("beside", Beside.NOTHING)),  # absent in plans from before
         mix={int(size): int(weight) for size, weight in pairs},
         launches=data["launches"],
         every_seconds=data["every_seconds"],

@@ -22,19 +22,19 @@ _NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class Devices:
     """The names of what comes with one GPU; empty where nothing does."""
 
     disk: str = ""
     nic: str = ""
 
 
-def beside(topology: Topology, mode: NodeMode) -> tuple[Beside, ...]:
+def beside(topology: Topology, mode: NodeMode) -> tuple[Devices, ...]:
     """Return what is proposed for each GPU, by index. No disk and no port is proposed twice."""
     disks = _dealt(topology.gpus, [disk for disk in topology.nvmes if not disk_objection(disk)])
     nics = _dealt(topology.gpus, [nic for nic in topology.nics if not nic_objection(nic, mode)])
     return tuple(
-        Beside(
+        Devices(
             disk=disk.name if (disk := disks.get(gpu.index)) else "",
             nic=nic.pci_address if (nic := nics.get(gpu.index)) else "",
         )

@@ -57,6 +57,8 @@ def capacity_of(
         unsellable_reason=reason,
         shared=node.shared_kernel or node.mode is not NodeMode.CONTAINER,
         fabric=path_of(node.place),
+        disk_mask=_mask(slot for slot in approved if slot.disk),
+        nic_mask=_mask(slot for slot in approved if slot.nic),
         version=version,
     )
 

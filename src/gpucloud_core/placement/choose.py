@@ -15,9 +15,8 @@ from typing import Final, NamedTuple
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.placement import gangs
 from gpucloud_core.placement.fleet_image import FleetImage
-from gpucloud_core.placement.future import Supply
 from gpucloud_core.placement.model import Place, Placement, PlacementRequest, Refusal, Spread
-from gpucloud_core.placement.orders import Ask, Bucket, Pool, Ranked
+from gpucloud_core.placement.orders import Ask, Bucket, Order, Pool, Ranked
 from gpucloud_core.placement.refuse import refuse, too_far_apart
 
 HOW_MANY_MAX: Final = 64
@@ -120,7 +119,7 @@ def _rooms(
             most = 1
             if row.shared and not is_distinct and not request.whole_node:
                 most = min(
-                    (row.free_mask & row.approved_mask).bit_count() // request.gpu_count,
+                    row.free_with(request.beside).bit_count() // request.gpu_count,
                     row.free_vcpus // request.vcpus if request.vcpus else request.count,
                     row.free_memory_mib // request.memory_mib
                     if request.memory_mib
@@ -176,7 +175,7 @@ def _one(
             best, goodness = (node_id, ranked), ranked.goodness
     if best is None:
         return None
-    return _chosen(best[0], best[1], image, order.candidates(), order.supply)
+    return _chosen(best[0], best[1], image, order)
 
 
 def _near(request: PlacementRequest, image: FleetImage, near: Sequence[NodeId]) -> Chosen | None:
@@ -194,7 +193,7 @@ def _near(request: PlacementRequest, image: FleetImage, near: Sequence[NodeId]) 
             best = found if best is None else min(best, found, key=itemgetter(0, 1))
     if best is None:
         return None
-    return _chosen(best[1], best[2], image, len(set(near)), order.supply)
+    return _chosen(best[1], best[2], image, order, candidates=len(set(near)))
 
 
 def _first(
@@ -210,12 +209,18 @@ def _first(
 
 
 def _chosen(
-    node_id: NodeId, ranked: Ranked, image: FleetImage, candidates: int, supply: Supply
+    node_id: NodeId,
+    ranked: Ranked,
+    image: FleetImage,
+    order: Order,
+    *,
+    candidates: int | None = None,
 ) -> Chosen:
-    row = image.row(node_id)
-    mask = ranked.entry.sets.realise(ranked.chosen, row.free_mask & row.approved_mask)
+    row, beside = image.row(node_id), order.ask.beside
+    mask = ranked.entry.sets.realise(ranked.chosen, row.free_with(beside), row.spare(beside))
     place = Place(node_id=node_id, mask=mask, node_version=row.version)
-    return Chosen(place, {"candidates": candidates, **ranked.scores, **supply.left()})
+    able = order.candidates() if candidates is None else candidates
+    return Chosen(place, {"candidates": able, **ranked.scores, **order.supply.left()})
 
 
 def _placement(found: Sequence[Chosen]) -> Placement:

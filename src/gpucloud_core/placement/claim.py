@@ -185,6 +185,7 @@ class _Batch:
         rows = await self._unit.fleet.lowest(
             pool=self._request.pool,
             masks=self._masks(),
+            beside=self._request.beside,
             limit=self._request.count + len(self._places) + len(self._beside) + _SPARE_NODES,
         )
         self._may_wait = True

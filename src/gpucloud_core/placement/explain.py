@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Final
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.nodes.model import LinkClass
 from gpucloud_core.placement import gangs
 from gpucloud_core.placement.model import Refusal
+from gpucloud_core.placement.refuse import WITH
 from gpucloud_core.placement.sets import NVLINK_POINTS, PAIR_POINTS
 
 _LINK_WORDS: Final = {
@@ -29,6 +31,8 @@ def explain_placement(explanation: Mapping[str, int], *, gpu_count: int) -> tupl
     if gpu_count > 1 and (worst := explanation.get("worst_link")):
         domains = explanation.get("numa_domains", 0)
         said.append(f"Its GPUs reach each other {_link(worst)}{_domains(domains)}.")
+    if beside := _beside(explanation):
+        said.append(beside)
     if gang := gangs.words(explanation):
         said.append(gang)
     if room := _room(explanation):
@@ -60,6 +64,11 @@ def _domains(count: int) -> str:
     if count == 1:
         return ", in one NUMA domain"
     return f", across {count} NUMA domains" if count else ""
+
+
+def _beside(explanation: Mapping[str, int]) -> str:
+    beside = Beside.of(disk="with_disk" in explanation, nic="with_nic" in explanation)
+    return f"Each of its GPUs comes {WITH[beside]} of its own." if WITH[beside] else ""
 
 
 def _room(explanation: Mapping[str, int]) -> str:

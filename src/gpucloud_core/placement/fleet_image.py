@@ -140,16 +140,21 @@ class FleetImage:
         self._rows[row.node_id] = row
         pool = self.pools.setdefault(row.pool, Pool())
         free, sets = row.free_mask & row.approved_mask, None
+        disks, nics = free & row.disk_mask, free & row.nic_mask
+        both = disks & nics
         reason = self._shut_reason(row, free)
         if self.knows(row.system):
             sets = self.sets(row.system, row.mode)
-            free = sets.canonical(free & sets.all_mask)
+            free, disks, nics, both = map(sets.canonical, (free, disks, nics, both))
         kind = Kind(
             row.system,
             row.mode,
             free,
             row.free_vcpus // VCPU_BAND,
             row.free_memory_mib // MEMORY_BAND_MIB,
+            disks,
+            nics,
+            both,
         )
         bucket = pool.shut_bucket(kind, sets) if reason else pool.open_bucket(kind, sets)
         if reason:

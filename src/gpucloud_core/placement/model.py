@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId, SkuId, TenantId
 from gpucloud_core.nodes.model import NodeMode
 
@@ -30,7 +31,8 @@ class NodeCapacity:
     ``pool`` groups what one SKU can use: region, GPU model and shape. ``sellable`` is false while
     the node is not active, not healthy or not approved. Masks: bit i is the slot with index i.
     ``shared`` is false where one claim at a time may hold the node (a container node whose
-    operator does not allow tenants to share its kernel).
+    operator does not allow tenants to share its kernel). ``disk_mask`` and ``nic_mask`` are the
+    approved slots that a data disk, or a network port, comes with.
     """
 
     node_id: NodeId
@@ -46,7 +48,25 @@ class NodeCapacity:
     unsellable_reason: str = ""
     shared: bool = True
     fabric: str = ""  # its place in a fabric between nodes; see ``interconnect.path_of``
+    disk_mask: int = 0
+    nic_mask: int = 0
     version: int = 0
+
+    def free_with(self, beside: Beside) -> int:
+        """Return the mask of the free slots that come with all of ``beside``."""
+        free = self.free_mask & self.approved_mask
+        if beside is Beside.NOTHING:
+            return free
+        if beside.has_disk:
+            free &= self.disk_mask
+        return free & self.nic_mask if beside.has_nic else free
+
+    def spare(self, beside: Beside) -> int:
+        """Return the mask of the slots that have something that is not asked for."""
+        if beside is Beside.NOTHING:
+            return self.disk_mask | self.nic_mask
+        disk = 0 if beside.has_disk else self.disk_mask
+        return disk if beside.has_nic else disk | self.nic_mask
 
 
 class Demand(NamedTuple):
@@ -77,7 +97,8 @@ class PlacementRequest:
     together: bool = False
     within: Within = Within.FABRIC  # how near its slices must be, if they are together
     systems: frozenset[str] = frozenset()  # topology classes that will do; any, if empty
-    demand_mix: DemandMix = ()
+    beside: Beside = Beside.NOTHING  # with each GPU
+    demand_mix: DemandMix = ()  # launches to come; they want the same beside their GPUs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +119,8 @@ class RefusalCode(StrEnum):
     SHARE = "share"  # GPUs are free, their CPU or memory share is not
     SPREAD = "spread"  # enough is free, but not on so many different nodes
     APART = "apart"  # enough is free, but not near each other
+    STORAGE = "storage"  # GPUs are free, but too few with a local disk
+    NETWORK = "network"  # GPUs are free, but too few with a network port
     COUNT_NOT_ALLOWED = "count_not_allowed"  # this SKU is not sold in this size
 
 
@@ -140,6 +163,7 @@ class Claim:
     whole_node: bool = False
     vcpus: int
     memory_mib: int
+    beside: Beside = Beside.NOTHING  # what it has of each of its slots, besides CPUs and memory
     claimed_at: datetime
     released_at: datetime | None = None  # open until capacity is proven free
     explanation: Mapping[str, int] = field(default_factory=dict)

@@ -1,10 +1,11 @@
 """Nodes in buckets of interchangeable ones, and the buckets in the order a request likes them.
 
 A *kind* is everything a decision may depend on but the node's id: topology class, mode, free set
-up to twins, and bands of free CPUs and memory. Nodes of one kind share a bucket. For each sort of
-request an order keeps the buckets that fit and have a node, best first, so the best place is at
-its head however many nodes there are. A node that comes or goes changes an order only where it was
-the first or the last of its bucket, and an order takes such changes in when it is next asked.
+up to twins, which of it comes with disks and ports, and bands of free CPUs and memory. Nodes of
+one kind share a bucket. For each sort of request an order keeps the buckets that fit and have a
+node, best first, so the best place is at its head however many nodes there are. A node that comes
+or goes changes an order only where it was the first or the last of its bucket, and an order takes
+such changes in when it is next asked.
 """
 
 from bisect import bisect_left, insort
@@ -14,6 +15,7 @@ from heapq import heapify, heappop, heappush
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.placement.future import Option, Prices, Share, Supply, Usable, future_of
@@ -28,13 +30,16 @@ _KINDS_KEPT: Final = 1024  # before kinds without a node are looked for and drop
 
 
 class Kind(NamedTuple):
-    """What nodes of one bucket have in common."""
+    """What nodes of one bucket have in common. Masks are canonical, each by itself."""
 
     system: str
     mode: NodeMode
-    free: int  # canonical
+    free: int
     vcpu_band: int
     memory_band: int
+    with_disk: int = 0  # of the free
+    with_nic: int = 0
+    with_both: int = 0
 
     @property
     def share_max(self) -> Share:
@@ -42,6 +47,27 @@ class Kind(NamedTuple):
         return Share(
             (self.vcpu_band + 1) * VCPU_BAND - 1, (self.memory_band + 1) * MEMORY_BAND_MIB - 1
         )
+
+    def offers(self, beside: Beside) -> int:
+        """Return the free slots that come with all of ``beside``."""
+        match beside:
+            case Beside.NOTHING:
+                return self.free
+            case Beside.DISK:
+                return self.with_disk
+            case Beside.NIC:
+                return self.with_nic
+            case Beside.BOTH:
+                return self.with_both
+
+    def wasted(self, size: int, beside: Beside) -> int:
+        """Return how many disks and ports nobody asked for go with ``size`` GPUs, at least."""
+        free, wasted = self.free.bit_count(), 0
+        if not beside.has_disk:
+            wasted += max(0, size - (free - self.with_disk.bit_count()))
+        if not beside.has_nic:
+            wasted += max(0, size - (free - self.with_nic.bit_count()))
+        return wasted
 
     def surely_has(self, vcpus: int, memory_mib: int) -> bool:
         return (
@@ -63,6 +89,7 @@ class Ask(NamedTuple):
     whole_node: bool
     systems: frozenset[str]
     mix: DemandMix
+    beside: Beside = Beside.NOTHING
 
     @classmethod
     def of(cls, request: PlacementRequest) -> "Ask":
@@ -73,6 +100,7 @@ class Ask(NamedTuple):
             request.whole_node,
             request.systems,
             request.demand_mix,
+            request.beside,
         )
 
 
@@ -143,23 +171,23 @@ class Ranked(NamedTuple):
 class Entry:
     """A kind that one sort of request fits, with every set worth a look."""
 
-    __slots__ = ("_mix", "_rated", "bucket", "is_sure", "options", "quality", "sets")
+    __slots__ = ("_ask", "_rated", "_wasted", "bucket", "is_sure", "options", "quality", "sets")
 
     def __init__(
         self,
         bucket: Bucket,
         sets: FeasibleSets,
         options: tuple[Option, ...],
-        mix: DemandMix,
-        *,
-        is_sure: bool,
+        ask: Ask,
     ) -> None:
-        self._mix = mix
+        self._ask = ask
+        self._wasted = bucket.kind.wasted(ask.gpu_count, ask.beside)
         self.bucket = bucket
         self.sets = sets
         self.options = options
         self.quality: Quality = sets.quality(options[0].chosen)
-        self.is_sure = is_sure  # every node of the kind has the CPUs and the memory
+        # Every node of the kind has the CPUs and the memory.
+        self.is_sure = bucket.kind.surely_has(ask.vcpus, ask.memory_mib)
         self._rated: dict[Prices, Ranked] = {}
 
     def rated(self, prices: Prices) -> Ranked:
@@ -172,7 +200,8 @@ class Entry:
                 (option.loss(prices), option.chosen, option) for option in self.options
             )
             worst, links, locality = self.quality
-            goodness = (-worst, -links, -locality, *loss)
+            price, fine = loss
+            goodness = (-worst, -links, -locality, price, self._wasted, fine)
             known = Ranked(goodness, self, option.chosen, self._scores(option))
             self._rated[prices] = known
         return known
@@ -180,8 +209,12 @@ class Entry:
     def _scores(self, option: Option) -> dict[str, int]:
         worst, links, locality = self.quality
         scores = {"worst_link": worst, "links": links, "numa_domains": -locality}
+        if self._ask.beside.has_disk:
+            scores["with_disk"] = 1
+        if self._ask.beside.has_nic:
+            scores["with_nic"] = 1
         for sort, launches in option.spoiled:
-            name = f"spoils_{self._mix[sort].gpu_count}"
+            name = f"spoils_{self._ask.mix[sort].gpu_count}"
             scores[name] = max(scores.get(name, 0), launches)
         return scores
 
@@ -266,9 +299,9 @@ def fit(bucket: Bucket, ask: Ask) -> Entry | None:
         return None
     future = future_of(sets, ask.mix, kind.system)
     takes = Share(ask.vcpus, ask.memory_mib)
-    options = future.options(kind.free, ask.gpu_count, has=kind.share_max, takes=takes)
-    is_sure = kind.surely_has(ask.vcpus, ask.memory_mib)
-    return Entry(bucket, sets, options, ask.mix, is_sure=is_sure) if options else None
+    free = kind.offers(ask.beside)
+    options = future.options(free, ask.gpu_count, has=kind.share_max, takes=takes)
+    return Entry(bucket, sets, options, ask) if options else None
 
 
 class Pool:
@@ -278,7 +311,7 @@ class Pool:
         self.open: dict[Kind, Bucket] = {}
         self.shut: dict[Kind, Bucket] = {}
         self._orders: dict[Ask, Order] = {}
-        self._supplies: dict[DemandMix, Supply] = {}
+        self._supplies: dict[tuple[DemandMix, Beside], Supply] = {}
         self._kinds_max = _KINDS_KEPT
 
     @property
@@ -292,8 +325,8 @@ class Pool:
             if len(self.open) >= self._kinds_max:
                 self._drop_empty()
             bucket = self.open[kind] = Bucket(kind, sets)
-            for mix, supply in self._supplies.items():
-                _supply(bucket, mix, supply)
+            for (mix, beside), supply in self._supplies.items():
+                _supply(bucket, mix, beside, supply)
             for order in self._orders.values():
                 order.changed[kind] = bucket
         return bucket
@@ -305,13 +338,13 @@ class Pool:
             bucket = self.shut[kind] = Bucket(kind, sets)
         return bucket
 
-    def supply(self, mix: DemandMix) -> Supply:
-        """Return how much the pool has for a mix, counted from now on."""
-        supply = self._supplies.get(mix)
+    def supply(self, mix: DemandMix, beside: Beside = Beside.NOTHING) -> Supply:
+        """Return how much the pool has for a mix that wants ``beside``, counted from now on."""
+        supply = self._supplies.get((mix, beside))
         if supply is None:
-            supply = self._supplies[mix] = Supply(mix)
+            supply = self._supplies[mix, beside] = Supply(mix)
             for bucket in self.open.values():
-                _supply(bucket, mix, supply)
+                _supply(bucket, mix, beside, supply)
         return supply
 
     def order(self, ask: Ask) -> Order:
@@ -320,7 +353,7 @@ class Pool:
         if order is None:
             if len(self._orders) >= _ORDERS_KEPT:
                 self._forget_orders()
-            order = self._orders[ask] = Order(ask, self.supply(ask.mix))
+            order = self._orders[ask] = Order(ask, self.supply(ask.mix, ask.beside))
             order.changed.update(self.open)
         order.refresh()
         return order
@@ -338,9 +371,9 @@ class Pool:
         self._forget_orders()
 
 
-def _supply(bucket: Bucket, mix: DemandMix, supply: Supply) -> None:
+def _supply(bucket: Bucket, mix: DemandMix, beside: Beside, supply: Supply) -> None:
     if bucket.sets is not None:
         future = future_of(bucket.sets, mix, bucket.kind.system)
-        usable = future.usable(bucket.kind.free, bucket.kind.share_max)
+        usable = future.usable(bucket.kind.offers(beside), bucket.kind.share_max)
         bucket.supplies.append((supply, usable))
         supply.add(usable, len(bucket.nodes))

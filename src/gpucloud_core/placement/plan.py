@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.errors import FieldError, NotFound, ValidationFailed
 from gpucloud_core.kernel.ids import NodeId, SkuId
+from gpucloud_core.nodes.beside import beside
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.nodes.systems import SYSTEMS
 from gpucloud_core.placement.fleet_image import FleetImage
@@ -57,6 +59,7 @@ class PlanAsked:
     mode: NodeMode = NodeMode.CONTAINER
     vcpus_per_gpu: int = 22
     memory_gib_per_gpu: int = 224
+    beside: Beside = Beside.NOTHING  # with each GPU
     mix: Mix
     launches: int | None = None
     every_seconds: int = 60
@@ -163,6 +166,9 @@ def imagined(asked: PlanAsked) -> Ground:
     """Return a fleet that is not there: so many alike nodes, nothing on them."""
     system, image = SYSTEMS[asked.system], FleetImage()
     gpus = len(system.pci_addresses)
+    devices = beside(system.topology(seed=""), asked.mode)
+    disks = sum(1 << index for index, each in enumerate(devices) if each.disk)
+    nics = sum(1 << index for index, each in enumerate(devices) if each.nic)
     for number in range(asked.nodes):
         image.put(
             NodeCapacity(
@@ -176,6 +182,8 @@ def imagined(asked: PlanAsked) -> Ground:
                 free_vcpus=gpus * asked.vcpus_per_gpu,
                 free_memory_mib=gpus * asked.memory_gib_per_gpu * 1024,
                 sellable=True,
+                disk_mask=disks,
+                nic_mask=nics,
             )
         )
     return Ground(image=image, pool=IMAGINED)
@@ -207,6 +215,7 @@ def _held(claim: Claim, pool: str) -> Held:
         vcpus=claim.vcpus,
         memory_mib=claim.memory_mib,
         whole_node=claim.whole_node,
+        beside=claim.beside,
     )
     place = Place(node_id=claim.node_id, mask=claim.mask, node_version=0)
     return Held(place=place, request=request)
@@ -232,6 +241,7 @@ def requests_of(
             gpu_count=size,
             vcpus=share(size)[0],
             memory_mib=share(size)[1],
+            beside=asked.beside,
             demand_mix=demands,
         )
         for size in sizes

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.kernel.rows import Rows
 from gpucloud_core.kernel.unit import Unit
@@ -39,7 +40,8 @@ class Fleet(Protocol):
 
         Unless it ``may_wait``, a node that another unit is busy with counts as a lost race.
 
-        A node that is not ``shared`` must be wholly free (``free_mask == approved_mask``).
+        A node that is not ``shared`` must be wholly free (``free_mask == approved_mask``). Every
+        slot must come with the claim's ``beside``.
         Clears the bits, takes CPU and memory, marks the slots claimed, stores the claim. False is
         a lost race. Slots are never waited for. The database refuses a double booking in any case.
         """
@@ -68,9 +70,12 @@ class Fleet(Protocol):
         ...
 
     async def lowest(
-        self, *, pool: str, masks: Sequence[int], limit: int
+        self, *, pool: str, masks: Sequence[int], beside: Beside = Beside.NOTHING, limit: int
     ) -> Sequence[NodeCapacity]:
-        """Return nodes of ``pool`` with one of ``masks`` free, locked, skipping locked rows."""
+        """Return nodes of ``pool`` with one of ``masks`` free, locked, skipping locked rows.
+
+        Each of its slots comes with ``beside``.
+        """
         ...
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.ids import ProjectId, SkuId, UserId
 from gpucloud_core.placement.choose import choose
 from gpucloud_core.placement.fleet_image import FleetImage
@@ -30,6 +31,7 @@ class Promise:
     count: int
     spread: Spread
     together: bool
+    beside: Beside = Beside.NOTHING
     until: datetime
 
     @classmethod
@@ -55,6 +57,7 @@ class Promise:
             count=request.count,
             spread=request.spread,
             together=request.together,
+            beside=request.beside,
             until=until,
         )
 
@@ -69,6 +72,7 @@ class Promise:
             count=self.count,
             spread=self.spread,
             together=self.together,
+            beside=self.beside,
         )
 
 

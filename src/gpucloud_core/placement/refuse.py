@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.nodes.interconnect import Level
 from gpucloud_core.placement.fleet_image import FleetImage
 from gpucloud_core.placement.model import (
@@ -23,6 +24,13 @@ from gpucloud_core.placement.orders import Ask, Bucket, Pool
 HowMany = Callable[[PlacementRequest, FleetImage], int]
 
 _REASONS_NAMED: Final = 3
+WITH: Final = {
+    Beside.NOTHING: "",
+    Beside.DISK: "with a local disk",
+    Beside.NIC: "with a network port",
+    Beside.BOTH: "with a local disk and a network port",
+}
+"""What comes with a GPU, to follow it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +38,8 @@ class _Room:
     """What nodes of one kind have for one slice of the request."""
 
     bucket: Bucket
-    free: int  # GPUs free on each node
+    free: int  # GPUs free on each node that come with what is asked for
+    bare: int  # GPUs free on each node, whatever comes with them
     can_ever: bool  # wholly free, such a node would give a set of the size asked for
     has_set: bool  # one is free now
     fits: bool  # and at least one of the nodes has the CPUs and the memory too
@@ -84,7 +93,7 @@ def too_far_apart(request: PlacementRequest, most: int, level: Level) -> Refusal
 
 
 def _room(bucket: Bucket, request: PlacementRequest, image: FleetImage) -> _Room:
-    sets, size, free = bucket.sets, request.gpu_count, bucket.kind.free
+    sets, size, free = bucket.sets, request.gpu_count, bucket.kind.offers(request.beside)
     if request.systems and bucket.kind.system not in request.systems:
         can_ever = has_set = False
     elif sets is None:  # not learned yet: nothing is known but the number of its GPUs
@@ -100,6 +109,7 @@ def _room(bucket: Bucket, request: PlacementRequest, image: FleetImage) -> _Room
     return _Room(
         bucket=bucket,
         free=free.bit_count(),
+        bare=bucket.kind.free.bit_count(),
         can_ever=can_ever,
         has_set=can_ever and has_set,
         fits=can_ever and has_set and has_share,
@@ -121,7 +131,7 @@ def _reasons(
         detail = f"Only {_nodes(left_out)} can take one, and each was to have a node of its own."
         yield _reason(RefusalCode.SPREAD, detail, nodes=left_out)
     else:
-        yield from _too_few(able, request.gpu_count, fits_now)
+        yield from _too_few(able, request, fits_now)
     yield from _unfit(able, request)
     if away := [room for room in shut if room.fits]:
         count = sum(room.nodes for room in away)
@@ -129,22 +139,36 @@ def _reasons(
         yield _reason(RefusalCode.NODES_UNAVAILABLE, detail, nodes=count)
 
 
-def _too_few(able: list[_Room], size: int, fits_now: int) -> Iterator[Reason]:
+def _too_few(able: list[_Room], request: PlacementRequest, fits_now: int) -> Iterator[Reason]:
     """Yield that there are not enough free GPUs, in all or on any one node."""
+    size, beside = request.gpu_count, request.beside
     after = f"After the {fits_now} that would fit, " if fits_now else ""
     total = sum(room.free * room.nodes for room in able)
+    every = sum(room.bare * room.nodes for room in able)
     most = max((room.free for room in able), default=0)
-    if total < size:
+    if total < size <= every:
+        code = RefusalCode.STORAGE if _lacks_disks(able, request) else RefusalCode.NETWORK
+        few = f"only {total} of them" if total else "none of them"
+        detail = f"{after}{_gpus(every)} {_is(every)} free, but {few} {WITH[beside]}."
+        yield _reason(code, _sentence(detail), free=every, able=total, wanted=size)
+    elif total < size:
         left = f"only {_gpus(total)} {_is(total)} free." if total else "nothing is free now."
         yield _reason(RefusalCode.SOLD_OUT, _sentence(after + left), free=total, wanted=size)
     elif most < size:
         over = sum(room.nodes for room in able if room.free)
+        sort = f" {WITH[beside]}" if beside is not Beside.NOTHING else ""
         detail = (
-            f"{after}{_gpus(total)} are free, but on {_nodes(over)}: "
+            f"{after}{_gpus(total)}{sort} are free, but on {_nodes(over)}: "
             f"at most {_gpus(most)} on one node."
         )
         facts = {"free": total, "nodes": over, "most_on_one_node": most}
         yield _reason(RefusalCode.NO_SINGLE_NODE, _sentence(detail), **facts)
+
+
+def _lacks_disks(able: list[_Room], request: PlacementRequest) -> bool:
+    """Tell whether it is disks that are too few, rather than ports."""
+    with_disk = sum(room.bucket.kind.with_disk.bit_count() * room.nodes for room in able)
+    return request.beside.has_disk and with_disk < request.gpu_count
 
 
 def _unfit(able: list[_Room], request: PlacementRequest) -> Iterator[Reason]:

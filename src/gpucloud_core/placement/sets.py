@@ -88,7 +88,7 @@ class FeasibleSets:
         self._ranked: dict[int, tuple[tuple[Quality, int], ...]] = {}
         self._best: dict[tuple[int, int], tuple[Quality, tuple[int, ...]] | None] = {}
         self._canonical: dict[int, int] = {}
-        self._realised: dict[tuple[int, int], int] = {}
+        self._realised: dict[tuple[int, int, int], int] = {}
 
     @property
     def all_mask(self) -> int:
@@ -164,18 +164,21 @@ class FeasibleSets:
             self._canonical[mask] = known
         return known
 
-    def realise(self, chosen: int, free: int) -> int:
+    def realise(self, chosen: int, free: int, spare: int = 0) -> int:
         """Return the set of ``free`` that ``chosen``, a set of its canonical form, stands for.
 
-        Of each group of twins the lowest that are free are taken.
+        Of each group of twins the lowest that are free are taken, those in ``spare`` last.
         """
-        key = chosen, free
+        spare &= free
+        key = chosen, free, spare
         known = self._realised.get(key)
         if known is None:
             known = 0
             for group in self._twins:
                 wanted = sum(chosen >> index & 1 for index in group)
-                known |= mask_of([index for index in group if free >> index & 1][:wanted])
+                able = [index for index in group if free >> index & 1]
+                able.sort(key=lambda index: spare >> index & 1)
+                known |= mask_of(able[:wanted])
             self._realised[key] = known
         return known
 

@@ -248,7 +248,7 @@ class _Game:
         room: dict[int, int] = {}
         for size, request in self._requests.items():
             pool = self._image.pools.get(request.pool)
-            supply = pool.supply(request.demand_mix) if pool else None
+            supply = pool.supply(request.demand_mix, request.beside) if pool else None
             room[size] = supply.of(size) if supply else 0
         return Moment(
             asked=self.asked,

@@ -15,7 +15,11 @@ from gpucloud_web.api.lists import Listing
 
 
 class OfferBody(msgspec.Struct, kw_only=True):
-    """A SKU; ``available`` says per GPU count how many launches would succeed now, up to 64."""
+    """A SKU; ``available`` says per GPU count how many launches would succeed now, up to 64.
+
+    ``disk_per_gpu`` and ``nic_per_gpu`` say whether a local disk and a network port come with
+    each GPU.
+    """
 
     sku: str
     display_name: str
@@ -24,6 +28,8 @@ class OfferBody(msgspec.Struct, kw_only=True):
     gpu_memory_mib: int
     shape: str
     allowed_gpu_counts: list[int]
+    disk_per_gpu: bool
+    nic_per_gpu: bool
     price_micros_per_gpu_hour: int
     currency: str
     region: str
@@ -40,6 +46,8 @@ class OfferBody(msgspec.Struct, kw_only=True):
             gpu_memory_mib=offer.gpu_memory_mib,
             shape=offer.shape,
             allowed_gpu_counts=list(offer.allowed_gpu_counts),
+            disk_per_gpu=offer.beside.has_disk,
+            nic_per_gpu=offer.beside.has_nic,
             price_micros_per_gpu_hour=offer.price_micros_per_gpu_hour,
             currency=offer.currency,
             region=offer.region,

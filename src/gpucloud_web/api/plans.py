@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from gpucloud_core.access.model import Actor
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.fleet.plan import ListPlans, Plan, PlanCapacity, ReadPlan, question_json
 from gpucloud_core.kernel.ids import TaskId, parse_id
 from gpucloud_core.nodes.model import NodeMode
@@ -31,6 +32,7 @@ class PlanBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     mode: NodeMode = NodeMode.CONTAINER
     vcpus_per_gpu: int = 22
     memory_gib_per_gpu: int = 224
+    beside: Beside = Beside.NOTHING
     mix: str = "1:60,2:15,4:15,8:10"
     launches: int | None = None
     every_seconds: int = 60

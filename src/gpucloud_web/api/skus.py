@@ -18,7 +18,7 @@ from gpucloud_core.catalog.manage import (
     SkuChanges,
     WithdrawPrice,
 )
-from gpucloud_core.catalog.model import Price, Runtime, Sku
+from gpucloud_core.catalog.model import Beside, Price, Runtime, Sku
 from gpucloud_core.catalog.queries import ListAllSkus, PricedSku
 from gpucloud_core.fleet.sold import ReadSoldSku, RunningAt, SoldSku
 from gpucloud_core.kernel.errors import NotFound
@@ -29,7 +29,11 @@ Search = Annotated[str, QueryParameter(description="Text in the id, the name or 
 
 
 class SkuBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A SKU to add; its shape follows from its runtime. It is sold once it has a price."""
+    """A SKU to add; its shape follows from its runtime. It is sold once it has a price.
+
+    ``disk_per_gpu`` and ``nic_per_gpu`` say whether a local disk and a network port come with
+    each GPU.
+    """
 
     id: str
     display_name: str
@@ -41,13 +45,17 @@ class SkuBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     allowed_gpu_counts: list[int]
     vcpus_per_gpu: int
     memory_mib_per_gpu: int
+    disk_per_gpu: bool = False
+    nic_per_gpu: bool = False
     image_ids: list[str] = []
     summary: str = ""
 
     def asked(self) -> SkuAsked:
         said = msgspec.structs.asdict(self)
+        beside = Beside.of(disk=said.pop("disk_per_gpu"), nic=said.pop("nic_per_gpu"))
         counts, images = tuple(self.allowed_gpu_counts), tuple(self.image_ids)
-        return SkuAsked(**{**said, "allowed_gpu_counts": counts, "image_ids": images})
+        changed = {"allowed_gpu_counts": counts, "image_ids": images, "beside": beside}
+        return SkuAsked(**{**said, **changed})
 
 
 class SkuChangesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -57,6 +65,8 @@ class SkuChangesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     allowed_gpu_counts: list[int] | None = None
     vcpus_per_gpu: int | None = None
     memory_mib_per_gpu: int | None = None
+    disk_per_gpu: bool | None = None
+    nic_per_gpu: bool | None = None
     image_ids: list[str] | None = None
     summary: str | None = None
     active: bool | None = None
@@ -68,6 +78,8 @@ class SkuChangesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             allowed_gpu_counts=None if counts is None else tuple(counts),
             vcpus_per_gpu=self.vcpus_per_gpu,
             memory_mib_per_gpu=self.memory_mib_per_gpu,
+            disk_per_gpu=self.disk_per_gpu,
+            nic_per_gpu=self.nic_per_gpu,
             image_ids=None if images is None else tuple(images),
             summary=self.summary,
             active=self.active,
@@ -106,6 +118,8 @@ class SkuSeen(msgspec.Struct, kw_only=True):
     allowed_gpu_counts: list[int]
     vcpus_per_gpu: int
     memory_mib_per_gpu: int
+    disk_per_gpu: bool
+    nic_per_gpu: bool
     image_ids: list[str]
     summary: str
     active: bool
@@ -126,6 +140,8 @@ class SkuSeen(msgspec.Struct, kw_only=True):
             allowed_gpu_counts=list(sku.allowed_gpu_counts),
             vcpus_per_gpu=sku.vcpus_per_gpu,
             memory_mib_per_gpu=sku.memory_mib_per_gpu,
+            disk_per_gpu=sku.beside.has_disk,
+            nic_per_gpu=sku.beside.has_nic,
             image_ids=list(sku.image_ids),
             summary=sku.summary,
             active=sku.active,

@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final
 
-from gpucloud_core.catalog.model import OsImage, Shape
+from gpucloud_core.catalog.model import Beside, OsImage, Shape
 from gpucloud_core.catalog.offers import AVAILABLE_MAX, Offer
 from gpucloud_web import formats
 from gpucloud_web.pages.addresses import address
 
+BESIDE: Final = {
+    Beside.NOTHING: "",
+    Beside.DISK: "a local NVMe disk",
+    Beside.NIC: "a network port",
+    Beside.BOTH: "a local NVMe disk and a network port",
+}
+"""What comes with each GPU, besides CPUs and memory."""
 SHAPES: Final = {Shape.GPU_SLICE: "GPU slice", Shape.BARE_METAL: "Bare metal"}
 
 
@@ -19,6 +26,12 @@ def free_words(count: int, gpus: int) -> str:
         return "none free"
     many = f"{AVAILABLE_MAX} or more" if count >= AVAILABLE_MAX else f"{count:,}"
     return f"{many} free" if gpus == 1 else f"{many} {'set' if count == 1 else 'sets'} free"
+
+
+def with_each(beside: Beside) -> str:
+    """Return the line that says what comes with each GPU; empty where nothing does."""
+    at = " at /data" if beside.has_disk else ""
+    return f"With each GPU {BESIDE[beside]}{at}" if BESIDE[beside] else ""
 
 
 def is_sold_out(offer: Offer) -> bool:
@@ -45,6 +58,7 @@ class OfferCard:
     title: str
     about: str
     price: str
+    beside: str  # what comes with each GPU; empty: CPUs and memory only
     capacity: str  # a state of the kind "capacity"
     free: str
     sizes: tuple[SizeRow, ...]
@@ -60,6 +74,7 @@ class OfferCard:
             title=offer.display_name,
             about=f"{offer.vendor} · {SHAPES[offer.shape]} · {offer.region}",
             price=formats.amount(offer.price_micros_per_gpu_hour, offer.currency, places=4),
+            beside=with_each(offer.beside),
             capacity="sold_out" if is_sold_out(offer) else "free",
             free=free_words(free, 1),
             sizes=tuple(

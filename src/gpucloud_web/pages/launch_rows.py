@@ -18,7 +18,7 @@ from gpucloud_web.components import (
     WizardStep,
 )
 from gpucloud_web.pages.addresses import address
-from gpucloud_web.pages.catalog_rows import SHAPES, free_words, is_sold_out
+from gpucloud_web.pages.catalog_rows import BESIDE, SHAPES, free_words, is_sold_out
 from gpucloud_web.pages.launch_draft import STEPS, Draft
 from gpucloud_web.pages.launch_places import WhereView, where_view
 from gpucloud_web.pages.launch_quote import PLANS, quote_panel
@@ -204,7 +204,8 @@ def _hardware(draft: Draft, offers: Sequence[Offer]) -> tuple[OptionCard, ...]:
             big=offer.display_name,
             strong=formats.unit_price(offer.price_micros_per_gpu_hour, offer.currency),
             text=f"{offer.vendor} · {SHAPES[offer.shape]} · {offer.region} · "
-            + free_words(max(offer.available.values(), default=0), 1),
+            + free_words(max(offer.available.values(), default=0), 1)
+            + (f" · with each GPU {BESIDE[offer.beside]}" if BESIDE[offer.beside] else ""),
             chosen=offer.sku == draft.sku,
             off=is_sold_out(offer),
             off_text="Unavailable: nothing of it is free just now.",
@@ -271,6 +272,7 @@ def _review(draft: Draft, shelf: Shelf) -> tuple[Fact, ...]:
         Fact(label="Project", value=shelf.project),
         Fact(label="Hardware", value=offer.display_name if offer else "not chosen"),
         Fact(label="Size", value=f"{_size(draft)} × {draft.count}{spread}"),
+        *_beside_facts(offer),
         Fact(label="Price", value=price or formats.UNKNOWN),
         Fact(label="Image", value=f"{image.name} {image.version}" if image else "not chosen"),
         Fact(label="SSH from", value=" ".join(draft.ssh_cidrs.split()) or "anywhere"),
@@ -278,3 +280,8 @@ def _review(draft: Draft, shelf: Shelf) -> tuple[Fact, ...]:
         Fact(label="SSH keys", value=names or "none chosen"),
         Fact(label="Tax", value="none on usage; any is shown when you add funds"),
     )
+
+
+def _beside_facts(offer: Offer | None) -> tuple[Fact, ...]:
+    words = BESIDE[offer.beside] if offer else ""
+    return (Fact(label="With each GPU", value=words),) if words else ()

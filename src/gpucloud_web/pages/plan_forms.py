@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.errors import FieldError, ValidationFailed
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.nodes.systems import SYSTEMS
 from gpucloud_core.placement.plan import MODES, PlanAsked, parse_mix, parse_trace
 from gpucloud_web import formats
 from gpucloud_web.components import Choice, FieldFault
+from gpucloud_web.pages.catalog_rows import BESIDE
 from gpucloud_web.pages.forms import whole_number
 from gpucloud_web.pages.visit import Form, one
 
@@ -24,11 +26,13 @@ _NUMBERS: Final[Mapping[str, str]] = {
     "every_seconds": "the seconds",
     "seed": "the seed",
 }
-_FIELDS: Final = (*_NUMBERS, "system", "pool", "mode", "mix", "launches", "stay_hours", "trace")
+_WORDS: Final = ("system", "pool", "mode", "beside", "mix", "launches", "stay_hours", "trace")
+_FIELDS: Final = (*_NUMBERS, *_WORDS)
 FRESH: Final[Mapping[str, str]] = {
     "system": "hgx-h200",
     "nodes": "16",
     "mode": NodeMode.CONTAINER,
+    "beside": Beside.NOTHING,
     "vcpus_per_gpu": "20",
     "memory_gib_per_gpu": "195",
     "mix": "1:60, 2:15, 4:15, 8:10",
@@ -46,6 +50,7 @@ class PlanForm:
     pools: tuple[Choice, ...]
     systems: tuple[Choice, ...]
     modes: tuple[Choice, ...]
+    beside: tuple[Choice, ...]
     key: str
     errors: tuple[FieldFault, ...]
     faults: Mapping[str, str]
@@ -80,6 +85,10 @@ class PlanForm:
                 Choice(value=mode, text=_MODE_WORDS[mode], selected=mode == typed["mode"])
                 for mode in MODES
             ),
+            beside=tuple(
+                Choice(value=each, text=words or "nothing", selected=each == typed["beside"])
+                for each, words in BESIDE.items()
+            ),
             key=key,
             errors=tuple(errors),
             faults={fault.field: fault.text for fault in errors if fault.field},
@@ -108,12 +117,16 @@ def asked_of(form: Form, trace: str) -> PlanAsked:
     mode = one(form, "mode") or NodeMode.CONTAINER
     if mode not in set(MODES):
         wrong.append(FieldError("/mode", "unknown", "Choose containers or virtual machines."))
+    beside = one(form, "beside") or Beside.NOTHING
+    if beside not in set(Beside):
+        wrong.append(FieldError("/beside", "unknown", "Choose what comes with each GPU."))
     if wrong:
         raise ValidationFailed("The question needs another look.", fields=wrong)
     return PlanAsked(
         pool=one(form, "pool"),
         system=one(form, "system"),
         mode=NodeMode(mode),
+        beside=Beside(beside),
         nodes=numbers["nodes"],
         vcpus_per_gpu=numbers["vcpus_per_gpu"],
         memory_gib_per_gpu=numbers["memory_gib_per_gpu"],

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.fleet.plan import Plan
 from gpucloud_core.kernel.ids import NodeId
 from gpucloud_core.placement.plan import PlanAsked
 from gpucloud_core.placement.what_if import Drain, Moment, Outlook
 from gpucloud_web import formats
 from gpucloud_web.components import Fact, MenuEntry
+from gpucloud_web.pages.catalog_rows import BESIDE
 from gpucloud_web.plots import Plot, Series
 from gpucloud_web.tables import Cell, Column, Empty, ListSpec, Row
 
@@ -286,7 +288,8 @@ def _question(asked: PlanAsked) -> tuple[Fact, ...]:
         Fact(label="Demand", value=demand_words(asked)),
         Fact(
             label="With each GPU",
-            value=f"{asked.vcpus_per_gpu} vCPU, {asked.memory_gib_per_gpu} GiB",
+            value=f"{asked.vcpus_per_gpu} vCPU, {asked.memory_gib_per_gpu} GiB"
+            + (f", {BESIDE[asked.beside]}" if BESIDE[asked.beside] else ""),
         ),
     ]
     if not asked.trace:
@@ -310,6 +313,8 @@ def _command(asked: PlanAsked) -> str:
     shares = (
         f"--vcpus-per-gpu {asked.vcpus_per_gpu} --memory-gib-per-gpu {asked.memory_gib_per_gpu}"
     )
+    if asked.beside is not Beside.NOTHING:
+        shares += f" --beside {asked.beside}"
     demand = "--trace trace.csv" if asked.trace else f"--every {asked.every_seconds}"
     parts = ["gpucloud plan", fleet, shares, f"--mix {mix}", demand]
     if asked.launches is not None and not asked.trace:

@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 from typing import Final
 
 from gpucloud_core.catalog.manage import SkuAsked, SkuChanges
-from gpucloud_core.catalog.model import OsImage, Price, Runtime, Sku
+from gpucloud_core.catalog.model import Beside, OsImage, Price, Runtime, Sku
 from gpucloud_core.catalog.prices import price_at
 from gpucloud_core.fleet.sold import SoldSku
 from gpucloud_core.kernel.errors import FieldError, ValidationFailed
@@ -67,6 +67,7 @@ def asked_of(form: Form) -> SkuAsked:
         allowed_gpu_counts=counts,
         vcpus_per_gpu=numbers["vcpus_per_gpu"],
         memory_mib_per_gpu=numbers["memory_gib_per_gpu"] * _MIB,
+        beside=Beside.of(disk="disk_per_gpu" in form, nic="nic_per_gpu" in form),
         image_ids=tuple(form.get("image_ids", ())),
     )
 
@@ -88,12 +89,14 @@ def changes_of(form: Form, sku: Sku) -> SkuChanges:
         allowed_gpu_counts=counts,
         vcpus_per_gpu=vcpus,
         memory_mib_per_gpu=sku.memory_mib_per_gpu if same_memory else gib * _MIB,
+        disk_per_gpu="disk_per_gpu" in form,
+        nic_per_gpu="nic_per_gpu" in form,
         image_ids=tuple(form.get("image_ids", ())),
     )
     said = {each.name: getattr(wanted, each.name) for each in fields(wanted)}
-    return SkuChanges(
-        **{name: value for name, value in said.items() if value != getattr(sku, name)}
-    )
+    beside = {"disk_per_gpu": sku.beside.has_disk, "nic_per_gpu": sku.beside.has_nic}
+    known = {name: beside[name] if name in beside else getattr(sku, name) for name in said}
+    return SkuChanges(**{name: value for name, value in said.items() if value != known[name]})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,7 @@ class SkuForm:
     values: Mapping[str, str]
     runtimes: tuple[Choice, ...]
     images: tuple[Choice, ...]
+    beside: tuple[Choice, ...]
     key: str
     errors: tuple[FieldFault, ...]
     faults: Mapping[str, str]
@@ -158,10 +162,24 @@ class SkuForm:
                 for image in images
                 if sku is None or image.runtime is sku.runtime
             ),
+            beside=_beside(sku, form),
             key=key,
             errors=tuple(errors),
             faults={fault.field: fault.text for fault in errors if fault.field},
         )
+
+
+def _beside(sku: Sku | None, form: Form | None) -> tuple[Choice, ...]:
+    """Return the two that may come with each GPU, as boxes to tick."""
+    known = sku.beside if sku else Beside.NOTHING
+    rows = (
+        ("disk_per_gpu", "A local NVMe disk", known.has_disk, "Mounted under /data, and wiped."),
+        ("nic_per_gpu", "A network port", known.has_nic, "A port, or a virtual function of one."),
+    )
+    return tuple(
+        Choice(value=name, text=text, note=note, selected=has if form is None else name in form)
+        for name, text, has, note in rows
+    )
 
 
 def _values(sku: Sku | None, form: Form | None) -> dict[str, str]:

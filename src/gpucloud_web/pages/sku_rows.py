@@ -13,6 +13,7 @@ from gpucloud_web import formats
 from gpucloud_web.components import Fact, MenuEntry
 from gpucloud_web.formats import Moment
 from gpucloud_web.pages.addresses import ListState, address
+from gpucloud_web.pages.catalog_rows import BESIDE
 from gpucloud_web.tables import Cell, Column, Empty, FilterField, ListSpec, Row
 
 PATH: Final = "/admin/skus"
@@ -83,7 +84,9 @@ def sizes_words(sku: Sku) -> str:
 
 
 def share_words(sku: Sku) -> str:
-    return f"{sku.vcpus_per_gpu} vCPU, {formats.gibibytes(sku.memory_mib_per_gpu)}"
+    beside = BESIDE[sku.beside]
+    share = f"{sku.vcpus_per_gpu} vCPU, {formats.gibibytes(sku.memory_mib_per_gpu)}"
+    return f"{share}, {beside}" if beside else share
 
 
 def sku_row(line: PricedSku, zone: tzinfo) -> Row:

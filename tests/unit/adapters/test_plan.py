@@ -28,6 +28,18 @@ class TestPlan:
         assert sum(tally["asked"] for tally in told["sizes"].values()) == 40
         assert told["moments"][-1]["refused"] > 0
 
+    def test_plays_launches_that_want_a_disk_with_each_gpu(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked = [*SMALL, "--system", "hgx-a100", "--json"]  # four disks to its eight GPUs
+        tallies = []
+        for beside in ("nothing", "disk"):
+            assert run([*asked, "--beside", beside], {}) == 0
+            told = json.loads(capsys.readouterr().out)
+            tallies.append(told["moments"][-1]["used_gpus"])
+
+        assert tallies == [16, 8]
+
     def test_draws_a_page_that_needs_nothing_else(self, tmp_path: Path) -> None:
         report = tmp_path / "plan.html"
         assert run([*SMALL, "--report", str(report)], {}) == 0

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpucloud_core.nodes.beside import Beside, beside, disk_objection, nic_objection
+from gpucloud_core.nodes.beside import Devices, beside, disk_objection, nic_objection
 from gpucloud_core.nodes.model import Gpu, Nic, NodeMode, Nvme, Topology
 from gpucloud_core.nodes.systems import SYSTEMS, hgx_h200
 
@@ -92,7 +92,7 @@ def distance(gpu: Gpu, device: Nic | Nvme) -> int:
     return 1 if gpu.numa >= 0 and gpu.numa == device.numa else 2
 
 
-def dealt(topology: Topology, found: Sequence[Beside]) -> list[tuple[list[int], int, list[int]]]:
+def dealt(topology: Topology, found: Sequence[Devices]) -> list[tuple[list[int], int, list[int]]]:
     """Return for disks and ports: how far each given one is, how many are fit, and the rest."""
     disks, nics = fit(topology)
     kinds = (

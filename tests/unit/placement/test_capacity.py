@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from catalog_builders import a_sku
-from gpucloud_core.catalog.model import Runtime, Shape
+from gpucloud_core.catalog.model import Beside, Runtime, Shape
 from gpucloud_core.catalog.pools import pool_of
 from gpucloud_core.kernel.ids import SlotId, TenantId
 from gpucloud_core.nodes.model import Node, NodeMode, NodeStatus, Slot, SlotState
@@ -56,6 +56,20 @@ class TestCapacityOf:
         assert (row.approved_mask, row.free_mask) == (0b1111_1001, 0b1000_0001)
         assert (row.free_vcpus, row.free_memory_mib) == (6 * 22, 6 * 253_952)
         assert row.sellable
+
+    def test_says_which_approved_slots_come_with_what(self) -> None:
+        node = a_real_node()
+        slots = [
+            replace(slot, disk=slot.disk if index < 4 else "", nic=slot.nic if index % 2 else "")
+            for index, slot in enumerate(slots_of(node))
+        ]
+        slots[0] = replace(slots[0], state=SlotState.PROPOSED)
+        slots[1] = replace(slots[1], state=SlotState.IN_USE)
+
+        row = capacity_of(node, slots)
+
+        assert (row.disk_mask, row.nic_mask) == (0b0000_1110, 0b1010_1010)
+        assert row.free_with(Beside.BOTH) == 0b0000_1000
 
     def test_takes_off_what_is_held(self) -> None:
         node = a_real_node()

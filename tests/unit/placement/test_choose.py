@@ -3,7 +3,9 @@
 Seen to fail when the loss was taken before the quality of links, when prices did not follow the
 supply, when a choice was not charged its CPUs, when a kind was not watched for its next node, when
 the canonical set was handed out instead of the free GPUs that it stands for, and when a node that
-is not shared was sold to a second holder.
+is not shared was sold to a second holder. Of disks and ports: when a kind offered all its free
+slots to whoever wanted a disk, when the supply was counted over all free slots, when disks that
+nobody asked for cost nothing, and when they went out first among twins.
 """
 
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.placement.choose import choose, how_many, scores_of
 from gpucloud_core.placement.model import (
@@ -81,7 +84,7 @@ class TestChoose:
             assert decision.scores["worst_link"] == chosen.quality[0]
             assert decision.scores["links"] == chosen.quality[1]
             assert decision.scores["numa_domains"] == -chosen.quality[2]
-            left = supply(request.pool, request.demand_mix, fleet)
+            left = supply(request, fleet)
             for demand, count, gone in zip(request.demand_mix, left, chosen.spoiled, strict=True):
                 assert decision.scores[f"fits_{demand.gpu_count}"] == count
                 assert decision.scores.get(f"spoils_{demand.gpu_count}", 0) == gone
@@ -220,6 +223,51 @@ class TestChoose:
         fleet = [a_row(0, mode=NodeMode.VM, free_mask=free & 0xFF)]
 
         assert refused(choose(a_request(2), an_image(fleet)))
+
+    def test_takes_only_slots_that_come_with_what_is_asked_for(self) -> None:
+        fleet = [a_row(0), a_row(1, disk_mask=0b0110_0000, nic_mask=0b1100_0000)]
+
+        for beside, mask in (
+            (Beside.DISK, 0b0110_0000),
+            (Beside.NIC, 0b1100_0000),
+            (Beside.BOTH, 0b0100_0000),
+        ):
+            count = mask.bit_count()
+            place = placed(choose(a_request(count, beside=beside), an_image(fleet))).places[0]
+            assert (place.node_id, place.mask) == ("nod_0001", mask)
+            assert refused(choose(a_request(count + 1, beside=beside), an_image(fleet)))
+            assert how_many(a_request(1, beside=beside), an_image(fleet)) == count
+
+    def test_counts_the_supply_of_what_comes_with_it(self) -> None:
+        fleet = [a_row(0), a_row(1, disk_mask=0b1111_0000)]
+
+        wanting = placed(choose(a_request(1, beside=Beside.DISK), an_image(fleet)))
+        others = placed(choose(a_request(1), an_image(fleet)))
+
+        assert (wanting.scores["fits_1"], wanting.scores["fits_4"]) == (4, 1)
+        assert (others.scores["fits_1"], others.scores["fits_4"]) == (16, 4)
+
+    def test_keeps_disks_for_those_who_ask_for_them(self) -> None:
+        with_disks, without = a_row(0, disk_mask=0xFF), a_row(1)
+        image = an_image([with_disks, without])
+
+        assert placed(choose(a_request(2), image)).places[0].node_id == "nod_0001"
+        (place,) = placed(choose(a_request(2, beside=Beside.DISK), image)).places
+        assert place.node_id == "nod_0000"
+
+    def test_keeps_the_disks_of_a_node_for_those_who_ask_for_them(self) -> None:
+        fleet = [a_row(0, free_mask=0b0000_1111, disk_mask=0b0000_0011)]
+
+        (place,) = placed(choose(a_request(2), an_image(fleet))).places
+
+        assert place.mask == 0b0000_1100
+
+    def test_breaks_no_whole_node_to_keep_a_disk(self) -> None:
+        broken, whole = a_row(0, free_mask=0b0111, disk_mask=0b0111), a_row(1)
+
+        (place,) = placed(choose(a_request(1), an_image([broken, whole]))).places
+
+        assert place.node_id == "nod_0000"
 
     def test_takes_the_lowest_node_among_equals(self) -> None:
         for order in permutations([a_row(3), a_row(1), a_row(2)]):

@@ -15,6 +15,7 @@ import pytest
 
 from gpucloud_adapters.memory.unit import MemoryTransactions, MemoryUnit
 from gpucloud_adapters.stored.kinds import CLAIMS, NODE_CAPACITY
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.idempotency import IdempotencyKey
 from gpucloud_core.kernel.ids import SlotId
 from gpucloud_core.kernel.once import attempting
@@ -77,10 +78,10 @@ class Contested:
         return await self._fleet.changes(since, promised_in=promised_in)
 
     async def lowest(
-        self, *, pool: str, masks: Sequence[int], limit: int
+        self, *, pool: str, masks: Sequence[int], beside: Beside = Beside.NOTHING, limit: int
     ) -> Sequence[NodeCapacity]:
         self.calls["lowest"] += 1
-        return await self._fleet.lowest(pool=pool, masks=masks, limit=limit)
+        return await self._fleet.lowest(pool=pool, masks=masks, beside=beside, limit=limit)
 
     async def set_slots(self, claim: Claim, state: str, reason: str = "") -> None:
         await self._fleet.set_slots(claim, state, reason)

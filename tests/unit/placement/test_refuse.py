@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from hypothesis import given
 
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.placement.choose import choose, how_many
 from gpucloud_core.placement.explain import explain_refusal
@@ -28,6 +29,9 @@ from placement_builders import (
     an_image,
     fleets,
     requests,
+)
+from placement_builders import (
+    able as with_all,
 )
 
 
@@ -54,15 +58,20 @@ def what_holds(request: PlacementRequest, fleet: list[NodeCapacity]) -> set[Refu
     ]
     if not able:
         return {RefusalCode.COUNT_NOT_ALLOWED}
-    free = {row.node_id: row.free_mask & row.approved_mask for row in able}
+    free = {row.node_id: with_all(row, request.beside) for row in able}
+    bare = {row.node_id: row.free_mask & row.approved_mask for row in able}
     is_open = [
         row
         for row in able
-        if row.sellable and (row.shared or free[row.node_id] == row.approved_mask)
+        if row.sellable and (row.shared or bare[row.node_id] == row.approved_mask)
     ]
     held: set[RefusalCode] = set()
     total = sum(free[row.node_id].bit_count() for row in is_open)
-    if total < size:
+    disks = sum((bare[row.node_id] & row.disk_mask).bit_count() for row in is_open)
+    if total < size <= sum(bare[row.node_id].bit_count() for row in is_open):
+        lacks_disks = request.beside in {Beside.DISK, Beside.BOTH} and disks < size
+        held.add(RefusalCode.STORAGE if lacks_disks else RefusalCode.NETWORK)
+    elif total < size:
         held.add(RefusalCode.SOLD_OUT)
     elif all(free[row.node_id].bit_count() < size for row in is_open):
         held.add(RefusalCode.NO_SINGLE_NODE)
@@ -133,6 +142,36 @@ class TestRefusal:
             "4 GPUs are free, but on 2 nodes: at most 2 GPUs on one node.",
             "2 GPUs fit now, up to 2 times.",
         ]
+
+    def test_tells_of_gpus_that_are_free_without_what_is_to_come_with_them(self) -> None:
+        fleet = (
+            a_row(0, free_mask=0b1111, disk_mask=0b11, nic_mask=0xFF),
+            a_row(1, free_mask=0, disk_mask=0xFF, nic_mask=0xFF),
+        )
+
+        assert said(a_request(4, beside=Beside.DISK), *fleet) == [
+            "4 GPUs are free, but only 2 of them with a local disk.",
+            "2 GPUs fit now, once.",
+        ]
+        assert refusal_of(a_request(4, beside=Beside.BOTH), *fleet).reasons[0].facts == {
+            "free": 4,
+            "able": 2,
+            "wanted": 4,
+        }
+        bare = replace(fleet[0], nic_mask=0)
+        assert said(a_request(4, beside=Beside.BOTH), bare)[0] == (
+            "4 GPUs are free, but none of them with a local disk and a network port."
+        )
+        assert said(a_request(1, beside=Beside.NIC), bare) == [
+            "4 GPUs are free, but none of them with a network port."
+        ]
+
+    def test_tells_of_disks_that_are_on_two_nodes(self) -> None:
+        fleet = [a_row(number, free_mask=0xF, disk_mask=0b11) for number in range(2)]
+
+        assert said(a_request(4, beside=Beside.DISK), *fleet)[0] == (
+            "4 GPUs with a local disk are free, but on 2 nodes: at most 2 GPUs on one node."
+        )
 
     def test_tells_of_a_fabric_that_cannot_join_what_is_free(self) -> None:
         fleet = a_row(0, mode=NodeMode.VM, free_mask=0b1111_0110)

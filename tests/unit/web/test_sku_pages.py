@@ -10,7 +10,7 @@ import pytest
 
 from gpucloud_adapters.memory.cloud import SKU
 from gpucloud_adapters.stored.kinds import PRICES, SKUS
-from gpucloud_core.catalog.model import Price, Sku
+from gpucloud_core.catalog.model import Beside, Price, Sku
 from page_visitor import PageVisitor, launched, links
 from world.operator_pages import as_operator
 
@@ -92,6 +92,27 @@ class TestSkuPages:
         assert after.memory_mib_per_gpu == before.memory_mib_per_gpu, "GiB were only shown"
         row = olga.cloud.transactions.database.audit_rows[-1]
         assert set(row.changes) == {"display_name", "allowed_gpu_counts"}
+
+    async def test_say_what_comes_with_each_gpu(self, olga: PageVisitor) -> None:
+        before = sku(olga)
+        fields = {
+            "display_name": before.display_name,
+            "summary": before.summary,
+            "allowed_gpu_counts": ", ".join(map(str, before.allowed_gpu_counts)),
+            "vcpus_per_gpu": str(before.vcpus_per_gpu),
+            "memory_gib_per_gpu": str(round(before.memory_mib_per_gpu / 1024)),
+            "image_ids": before.image_ids[0],
+            "disk_per_gpu": "on",
+        }
+
+        shown = await put(olga, f"{ONE}/edit", **fields)
+
+        assert "a local NVMe disk" in shown
+        assert sku(olga).beside is Beside.DISK
+        row = olga.cloud.transactions.database.audit_rows[-1]
+        assert row.changes == {"beside": ["nothing", "disk"]}
+        assert "With each GPU a local NVMe disk" in (await olga.get("/infra/catalog")).text
+        assert "with each GPU a local NVMe disk" in (await olga.get("/launch")).text
 
     async def test_take_it_off_sale_and_put_it_back(self, olga: PageVisitor) -> None:
         await launched(olga)

@@ -1,6 +1,7 @@
 """Operators on the catalog over HTTP: what is sold from when, and what is refused and why."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from litestar.testing import AsyncTestClient
 
 from api_world import ORIGIN, memory_app
 from gpucloud_core.kernel.time import rfc3339
+from gpucloud_core.kernel.unit import Scope
 from write_examples import World
 from write_examples.skus import IMAGE, SKU
 
@@ -39,6 +41,32 @@ class TestSkus:
         assert answer.status_code == 201, answer.text
         shown = await offer(world, "h200-vm")
         assert (shown["shape"], shown["available"]) == ("gpu_slice", {"1": 0, "8": 0})
+
+    async def test_change_the_one_thing_beside_a_gpu_that_is_said(self, world: World) -> None:
+        seen = []
+        for change in (
+            {"disk_per_gpu": True},
+            {"nic_per_gpu": True},
+            {"vcpus_per_gpu": 3},
+            {"disk_per_gpu": False},
+        ):
+            answer = await world.client.patch(f"{SKUS}/h200-sxm", json=change)
+            assert answer.status_code == 200, answer.text
+            seen.append((answer.json()["disk_per_gpu"], answer.json()["nic_per_gpu"]))
+
+        assert seen == [(True, False), (True, True), (True, True), (False, True)]
+        assert (await offer(world))["nic_per_gpu"] is True
+
+    async def test_are_sold_as_often_as_what_comes_with_them_is_free(self, world: World) -> None:
+        async with world.cloud.transactions.begin(Scope.platform()) as unit:
+            (node,) = await unit.nodes.find()
+            row = await unit.fleet.get(node.id)
+            assert row is not None
+            await unit.fleet.put(replace(row, disk_mask=0b0111))
+
+        await world.client.patch(f"{SKUS}/h200-sxm", json={"disk_per_gpu": True})
+
+        assert (await offer(world))["available"] == {"1": 3, "2": 1, "4": 0, "8": 0}
 
     async def test_keep_their_price_until_the_next_begins(self, world: World) -> None:
         begins = world.cloud.clock.now() + timedelta(minutes=10)
