@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId, SlotId, entity_id
-from gpucloud_core.nodes.model import LinkClass, SliceSpec, Slot, SlotState, Topology
+from gpucloud_core.nodes.beside import beside
+from gpucloud_core.nodes.model import LinkClass, NodeMode, SliceSpec, Slot, SlotState, Topology
 from gpucloud_core.nodes.systems import hgx_h200
 
 NOON: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -66,6 +67,7 @@ def slots_of(
     topology: Topology, ports: Sequence[int], *, host: str = "127.0.0.1"
 ) -> tuple[Slot, ...]:
     """Return a slot for each port, over the node's first GPUs."""
+    near = beside(topology, NodeMode.CONTAINER)
     return tuple(
         Slot(
             id=SlotId(entity_id("slt", index)),
@@ -77,6 +79,7 @@ def slots_of(
             memory_mib=131_072,
             ssh_host="127.0.0.1",
             ssh_port=port,
+            disk=near[index].disk,
             state=SlotState.AVAILABLE,
             state_since=NOON,
         )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from gpucloud_core.catalog.model import OsImage, Price, Runtime, Shape, Sku
+from gpucloud_core.catalog.model import Beside, OsImage, Price, Runtime, Shape, Sku
 from gpucloud_core.kernel.ids import ImageId, SkuId, entity_id
 from gpucloud_core.nodes.systems import SYSTEMS
 
@@ -56,7 +56,14 @@ IMAGES: Final = (*_CUDA, *_ROCM)
 
 
 def _sku(
-    sku_id: str, display_name: str, system: str, *, vcpus: int, memory_mib: int, summary: str
+    sku_id: str,
+    display_name: str,
+    system: str,
+    *,
+    vcpus: int,
+    memory_mib: int,
+    summary: str,
+    beside: Beside = Beside.NOTHING,
 ) -> Sku:
     """Return the SKU that sells a system's GPUs; ``vcpus`` and memory go with each of them."""
     machine = SYSTEMS[system]
@@ -72,6 +79,7 @@ def _sku(
         allowed_gpu_counts=(1, 2, 4, 8),
         vcpus_per_gpu=vcpus,
         memory_mib_per_gpu=memory_mib,
+        beside=beside,
         image_ids=tuple(image.id for image in (_ROCM if machine.is_amd else _CUDA)),
         summary=summary,
         created_at=OPENED,
@@ -86,6 +94,15 @@ SKUS: Final = (
         vcpus=20,
         memory_mib=200_000,
         summary="Eight to a node on NVSwitch; any 1, 2, 4 or 8 of them.",
+    ),
+    _sku(
+        "h200-sxm-nvme",
+        "H200 SXM 141 GB + NVMe",
+        "hgx-h200",
+        vcpus=20,
+        memory_mib=200_000,
+        summary="The same, and 3.84 TB of local NVMe at /data with each GPU, erased after you.",
+        beside=Beside.DISK,
     ),
     _sku(
         "b200-sxm",
@@ -122,6 +139,7 @@ SKUS: Final = (
 )
 _MICROS_PER_GPU_HOUR: Final[Mapping[str, int]] = {
     "h200-sxm": 3_290_000,
+    "h200-sxm-nvme": 3_490_000,
     "b200-sxm": 4_990_000,
     "a100-sxm": 1_590_000,
     "l40s-pcie": 890_000,

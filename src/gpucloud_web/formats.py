@@ -159,6 +159,13 @@ def gibibytes(mebibytes: int) -> str:
     return f"{round(mebibytes / _KIB)} GiB"
 
 
+def terabytes(size_bytes: int) -> str:
+    """Return the size of a disk as its maker says it, such as ``3.84 TB`` or ``960 GB``."""
+    if size_bytes < 10**12:
+        return f"{round(size_bytes / 10**9)} GB"
+    return f"{size_bytes / 10**12:.2f}".rstrip("0").rstrip(".") + " TB"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun, such as ``1 workload`` or ``1,204 workloads``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -117,6 +117,7 @@ class GpuBox:
     module: str
     holder: str
     model: str
+    disk: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +157,7 @@ class TopologyPicture:
     label_y: int
     domains: tuple[DomainPanel, ...]
     legend: tuple[LegendEntry, ...]
+    has_disks: bool
 
     @classmethod
     def of(
@@ -167,6 +169,7 @@ class TopologyPicture:
         holders: Sequence[Holder],
         free: int,
         states: Mapping[int, str] = {},
+        disks: Mapping[int, str] = {},
     ) -> "TopologyPicture":
         """Draw a node.
 
@@ -177,10 +180,11 @@ class TopologyPicture:
             holders: who has what, in order of their first slot; GPUs in none are free or withheld.
             free: mask of free slots.
             states: slot states by index for those neither held nor free, such as ``cleaning``.
+            disks: names of the data disks that come with GPUs, by index, as far as they are shown.
         """
         placed = _Held.of(holders, free, states)
         fabric = fabric_of(topology)
-        domains = _panels(topology, placed, fabric=bool(fabric))
+        domains = _panels(topology, placed, disks, fabric=bool(fabric))
         top = PANEL_TOP if fabric else NOTE_TOP
         return cls(
             id=id,
@@ -198,6 +202,7 @@ class TopologyPicture:
             label_y=top + 192,
             domains=domains,
             legend=placed.legend(),
+            has_disks=bool(disks),
         )
 
 
@@ -287,7 +292,9 @@ def _fabric_note(topology: Topology) -> str:
             return f"{formats.counted(count, 'link')} from every GPU to every other"
 
 
-def _panels(topology: Topology, placed: _Held, *, fabric: bool) -> tuple[DomainPanel, ...]:
+def _panels(
+    topology: Topology, placed: _Held, disks: Mapping[int, str], *, fabric: bool
+) -> tuple[DomainPanel, ...]:
     domains = domains_of(topology)
     inner = WIDTH - 2 * MARGIN - GUTTER * (len(domains) - 1)
     panels = []
@@ -303,7 +310,7 @@ def _panels(topology: Topology, placed: _Held, *, fabric: bool) -> tuple[DomainP
                 cpu=f"CPU {numa}" if len(topology.numa_cpus) <= _SOCKETS else "CPU cores",
                 x=round(x, 1),
                 width=round(width, 1),
-                gpus=_boxes(gpus, placed, x=x, width=width, fabric=fabric),
+                gpus=_boxes(gpus, placed, disks, x=x, width=width, fabric=fabric),
             )
         )
         x += width + GUTTER
@@ -311,7 +318,13 @@ def _panels(topology: Topology, placed: _Held, *, fabric: bool) -> tuple[DomainP
 
 
 def _boxes(
-    gpus: Sequence[Gpu], placed: _Held, *, x: float, width: float, fabric: bool
+    gpus: Sequence[Gpu],
+    placed: _Held,
+    disks: Mapping[int, str],
+    *,
+    x: float,
+    width: float,
+    fabric: bool,
 ) -> tuple[GpuBox, ...]:
     edge = 14
     box = (width - 2 * edge - BOX_GAP * (len(gpus) - 1)) / len(gpus)
@@ -341,6 +354,7 @@ def _boxes(
                 module=f"m{gpu.module_id}" if gpu.module_id is not None else "",
                 holder=words,
                 model=gpu.model,
+                disk=disks.get(gpu.index, ""),
             )
         )
     return tuple(boxes)

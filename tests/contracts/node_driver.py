@@ -325,6 +325,61 @@ class NodeDriverContract(WithRig):
         assert len(proof.command_hash) == 64
         assert await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids) == proof
 
+    async def test_gives_a_slice_its_data_disks_and_no_other(self, rig: NodeRig) -> None:
+        with_disks, without = rig.spec(0, 1, disks=rig.disks(0, 1)), rig.spec(2)
+
+        for spec in (with_disks, without):
+            await rig.driver.provision(rig.access, spec)
+            await rig.driver.restart(rig.access, spec.claim_id, 1)
+
+            seen = await rig.driver.verify(rig.access, spec.claim_id)
+            assert set(seen.disks) == set(spec.disks)
+
+    async def test_gives_no_disk_twice_nor_one_that_is_not_lent(self, rig: NodeRig) -> None:
+        held = rig.spec(0, disks=rig.disks(0))
+        await rig.driver.provision(rig.access, held)
+
+        with pytest.raises(NodeRefused, match="disk_in_use"):
+            await rig.driver.provision(rig.access, rig.spec(1, disks=held.disks))
+        with pytest.raises(NodeRefused, match="unknown_disk"):
+            await rig.driver.provision(rig.access, rig.spec(2, disks=("nvme77n1",)))
+
+    async def test_proves_of_each_data_disk_that_it_was_erased(self, rig: NodeRig) -> None:
+        spec = rig.spec(0, 1, disks=rig.disks(0, 1))
+        ask = rig.access, spec.claim_id, spec.gpu_uuids, spec.disks
+        await rig.driver.provision(rig.access, spec)
+        await rig.driver.release(rig.access, spec.claim_id)
+        assert await rig.driver.verify_clean(*ask)
+
+        proof = await rig.driver.wipe(*ask)
+
+        assert proof.clean
+        assert {disk.name for disk in proof.disks} == set(spec.disks)
+        assert len({disk.serial for disk in proof.disks}) == 2
+        for disk in proof.disks:
+            assert disk.clean
+            assert disk.size_bytes > 0
+            assert disk.reads
+        assert await rig.driver.wipe(*ask) == proof
+        assert await rig.driver.verify_clean(*ask) == ()
+
+    async def test_gives_an_erased_disk_to_the_next(self, rig: NodeRig) -> None:
+        for _ in range(2):
+            spec = rig.spec(0, disks=rig.disks(0))
+            await rig.driver.provision(rig.access, spec)
+            assert (await rig.driver.verify(rig.access, spec.claim_id)).disks == spec.disks
+            await rig.driver.release(rig.access, spec.claim_id)
+            assert (await rig.driver.wipe(rig.access, spec.claim_id, spec.gpu_uuids)).clean
+
+    async def test_proves_disks_that_were_never_touched_too(self, rig: NodeRig) -> None:
+        spec = rig.spec(0, disks=rig.disks(0))
+        ask = rig.access, spec.claim_id, spec.gpu_uuids, spec.disks
+
+        proof = await rig.driver.wipe(*ask)
+
+        assert [(disk.name, disk.clean) for disk in proof.disks] == [(spec.disks[0], True)]
+        assert await rig.driver.verify_clean(*ask) == ()
+
     async def test_leaves_nothing_once_wiped(self, rig: NodeRig) -> None:
         spec = rig.spec(0, 1)
         await rig.driver.provision(rig.access, spec)

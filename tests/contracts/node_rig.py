@@ -23,7 +23,7 @@ class NodeRig:
     """One implementation, a node it reaches, and the way behind its back.
 
     Attributes:
-        slots: at least four, free at first.
+        slots: at least four, free at first; each of the first two has a data disk.
         image: one that the node has.
         let_in: reads the fingerprints of the keys that a slice lets in.
         traces: lists, in any words, what of a claim is on the node: processes, files, networks.
@@ -46,6 +46,9 @@ class NodeRig:
         spec = a_slice(next(_numbers), chosen, image=self.image, **changes)
         self.specs.append(spec)
         return spec
+
+    def disks(self, *slots: int) -> tuple[str, ...]:
+        return tuple(self.slots[index].disk for index in slots)
 
     @property
     def gpus(self) -> set[str]:

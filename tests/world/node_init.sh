@@ -2,12 +2,12 @@
 # The first process of a test node: furnishes namespaces that are already its own, then becomes
 # the node's SSH server. Everything it makes lies in them and ends with them.
 #
-#   node_init.sh FOLDER NETWORK GPUS      for example: node_init.sh /tmp/node-7 10.213.7 4
+#   node_init.sh FOLDER NETWORK GPUS DISKS      for example: node_init.sh /tmp/node-7 10.213.7 4 2
 #
 # FOLDER holds what the world laid out (configuration, keys, the program) and keeps the node's
 # state. NETWORK is the first three numbers of the node's /24: the node is .1, the world is .254.
 set -eu
-folder=$1 network=$2 gpus=$3
+folder=$1 network=$2 gpus=$3 disks=$4
 
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 node /run
@@ -37,6 +37,17 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts pts
 ln -s pts/ptmx ptmx; ln -s /proc/self/fd fd
 cd /
 mount --move /run/dev /dev
+
+# Data disks: files behind loop devices, which have their names as serials.
+mkdir -p /dev/disk/by-id
+number=0
+while [ $number -lt "$disks" ]; do
+    truncate -s 48M "$folder/disk-$number"
+    loop=$(losetup --find --show "$folder/disk-$number")
+    blockdev --setrw "$loop"  # whoever had it before
+    ln -s "$loop" "/dev/disk/by-id/disk-$number"
+    number=$((number + 1))
+done
 
 # An image made of the machine's own programs, and nothing else of it.
 cd /run/image

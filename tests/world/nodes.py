@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from gpucloud_adapters.ssh.node_program import program_bytes
 from gpucloud_core.kernel.ids import ClaimId, NodeId, SlotId, entity_id
+from gpucloud_core.nodes.beside import beside
 from gpucloud_core.nodes.model import (
     Gpu,
     LinkClass,
@@ -36,6 +37,7 @@ from gpucloud_core.nodes.model import (
     NodeAccess,
     NodeMode,
     NodeStatus,
+    Nvme,
     SliceSpec,
     Slot,
     SlotState,
@@ -45,6 +47,7 @@ from slice_builders import a_slice
 
 IMAGE: Final = "ubuntu-24.04"
 SLOT_MEMORY_MIB: Final = 192
+DISK_BYTES: Final = 48 << 20
 GPU_MAJOR: Final = 4001  # beyond every driver's: opening one says "no such device", if allowed
 ONBOARDING: Final = "node-onboarding"
 OPERATOR: Final = "node-operator"
@@ -127,16 +130,18 @@ class RealNode:
 
 @contextmanager
 def real_node(
-    *, gpus: int = 4, name: str = "real-1", images: Sequence[str] = (IMAGE,)
+    *, gpus: int = 4, disks: int = 4, name: str = "real-1", images: Sequence[str] = (IMAGE,)
 ) -> Iterator[RealNode]:
     """Start a node, and end it with all that is on it.
 
-    ``images`` are the ids under which its one image is known.
+    ``images`` are the ids under which its one image is known. As many of its slots come with a
+    data disk as it has ``disks``.
     """
     with _number() as number:
         _sweep(number)
-        world = _lay_out(_PLACE / f"node-{number}", number, _topology(gpus), name, images)
-        process = _start(world, gpus)
+        topology = _topology(gpus, disks)
+        world = _lay_out(_PLACE / f"node-{number}", number, topology, name, images)
+        process = _start(world)
         try:
             first = _first_process(process)
             _plug_in(world, first)
@@ -193,6 +198,16 @@ def _cgroup_tops(number: int) -> list[Path]:
 
 def _sweep(number: int) -> None:
     """Remove what the kernel does not take back from a dead node, whose number we hold."""
+    for file in (_PLACE / f"node-{number}").glob("disk-*"):
+        found = subprocess.run(
+            ["losetup", "--noheadings", "--output", "NAME", "--associated", str(file)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=_ENVIRONMENT,
+        )
+        for loop in found.stdout.split():
+            subprocess.run(["losetup", "--detach", loop], check=True, env=_ENVIRONMENT)
     shutil.rmtree(_PLACE / f"node-{number}", ignore_errors=True)
     for top in _cgroup_tops(number):
         for folder, _, _ in os.walk(top, topdown=False):
@@ -253,7 +268,7 @@ def _make_key(path: Path) -> str:
     return path.read_text()
 
 
-def _topology(count: int) -> Topology:
+def _topology(count: int, disks: int) -> Topology:
     cpus = sorted(os.sched_getaffinity(0))
     gpus = tuple(
         Gpu(
@@ -276,6 +291,10 @@ def _topology(count: int) -> Topology:
         cpu_count=len(cpus),
         memory_mib=count * SLOT_MEMORY_MIB,
         numa_cpus=(",".join(map(str, cpus)),),
+        nvmes=tuple(
+            Nvme(name=f"nvme{number}n1", numa=0, size_bytes=DISK_BYTES, serial=f"disk-{number}")
+            for number in range(disks)
+        ),
     )
 
 
@@ -294,8 +313,9 @@ def _slots(node: Node, network: str) -> tuple[Slot, ...]:
             ssh_port=22,
             state=SlotState.AVAILABLE,
             state_since=_BEGAN,
+            disk=near.disk,
         )
-        for gpu in node.topology.gpus
+        for gpu, near in zip(node.topology.gpus, beside(node.topology, node.mode), strict=True)
     )
 
 
@@ -327,6 +347,14 @@ def _configuration(topology: Topology, number: int, images: Sequence[str]) -> di
             "nameservers": [],
             "hidden": [f"{network}.1/32", "169.254.0.0/16"],
         },
+        "disks": {
+            disk.name: {
+                "path": f"/dev/disk/by-id/{disk.serial}",
+                "serial": disk.serial,
+                "erase": "discard",
+            }
+            for disk in topology.nvmes
+        },
     }
 
 
@@ -336,7 +364,9 @@ def _programs() -> list[str]:
     return [f"/usr/{name}" for name in wanted if Path("/usr", name).is_dir()]
 
 
-def _start(world: RealNode, gpus: int) -> "subprocess.Popen[bytes]":
+def _start(world: RealNode) -> "subprocess.Popen[bytes]":
+    topology = world.node.topology
+    counts = [str(len(each)) for each in (topology.gpus, topology.nvmes)]
     unshare = shutil.which("unshare", path=_ENVIRONMENT["PATH"]) or "unshare"
     init = Path(__file__).with_name("node_init.sh")
     with (world.folder / "log").open("wb") as log:
@@ -345,7 +375,7 @@ def _start(world: RealNode, gpus: int) -> "subprocess.Popen[bytes]":
                 *("setpriv", "--pdeathsig", "KILL", unshare),
                 *("--mount", "--net", "--pid", "--ipc", "--uts"),
                 *("--fork", "--kill-child", "--mount-proc"),
-                *("sh", str(init), str(world.folder), world.network, str(gpus)),
+                *("sh", str(init), str(world.folder), world.network, *counts),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,

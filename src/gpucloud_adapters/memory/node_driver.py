@@ -200,28 +200,35 @@ class MemoryNodeDriver:
             call.holdings = rules.release(call.holdings, _claim(claim_id), now=call.now)
 
     async def wipe(
-        self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
+        self,
+        access: NodeAccess,
+        claim_id: ClaimId,
+        gpu_uuids: Sequence[str],
+        disks: Sequence[str] = (),
     ) -> WipeEvidence:
         with self._call(access, wire.WIPE.verb) as call:
-            request = wire.GpusRequest(claim_id=claim_id, gpu_uuids=tuple(gpu_uuids))
-            asked = _sent(wire.WIPE, request)
+            asked = _sent(wire.WIPE, _gpus(claim_id, gpu_uuids, disks))
             call.holdings, proof = rules.wipe(
                 call.holdings,
                 call.topology,
                 claim_id,
                 asked.gpu_uuids,
+                asked.disks,
                 method=METHOD,
                 now=call.now,
             )
             return proof
 
     async def verify_clean(
-        self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
+        self,
+        access: NodeAccess,
+        claim_id: ClaimId,
+        gpu_uuids: Sequence[str],
+        disks: Sequence[str] = (),
     ) -> tuple[str, ...]:
         with self._call(access, wire.VERIFY_CLEAN.verb) as call:
-            request = wire.GpusRequest(claim_id=claim_id, gpu_uuids=tuple(gpu_uuids))
-            asked = _sent(wire.VERIFY_CLEAN, request)
-            return rules.found(call.holdings, call.topology, claim_id, asked.gpu_uuids)
+            asked = _sent(wire.VERIFY_CLEAN, _gpus(claim_id, gpu_uuids, disks))
+            return rules.found(call.holdings, call.topology, claim_id, asked.gpu_uuids, asked.disks)
 
     async def list_ours(self, access: NodeAccess) -> tuple[OwnedSlice, ...]:
         with self._call(access, wire.LIST.verb) as call:
@@ -326,3 +333,7 @@ def _host_key(host: str, claim_id: ClaimId) -> str:
     point = hashlib.sha256(f"{host}/{claim_id}".encode()).digest()
     blob = b"".join(len(part).to_bytes(4) + part for part in (_KEY_TYPE, point))
     return f"{_KEY_TYPE.decode()} {base64.b64encode(blob).decode()}"
+
+
+def _gpus(claim_id: ClaimId, gpu_uuids: Sequence[str], disks: Sequence[str]) -> wire.GpusRequest:
+    return wire.GpusRequest(claim_id=claim_id, gpu_uuids=tuple(gpu_uuids), disks=tuple(disks))

@@ -105,18 +105,26 @@ class SshNodeDriver:
         await ask(self._connections, access, wire.RELEASE, asked)
 
     async def wipe(
-        self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
+        self,
+        access: NodeAccess,
+        claim_id: ClaimId,
+        gpu_uuids: Sequence[str],
+        disks: Sequence[str] = (),
     ) -> WipeEvidence:
-        asked = wire.GpusRequest(claim_id=claim_id, gpu_uuids=tuple(gpu_uuids))
+        asked = wire.GpusRequest(claim_id=claim_id, gpu_uuids=tuple(gpu_uuids), disks=tuple(disks))
         evidence = await ask(self._connections, access, wire.WIPE, asked)
         if evidence.claim_id != claim_id:
             raise NodeRefused("The node proved the wipe of another claim.")
         return evidence
 
     async def verify_clean(
-        self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
+        self,
+        access: NodeAccess,
+        claim_id: ClaimId,
+        gpu_uuids: Sequence[str],
+        disks: Sequence[str] = (),
     ) -> tuple[str, ...]:
-        asked = wire.GpusRequest(claim_id=claim_id, gpu_uuids=tuple(gpu_uuids))
+        asked = wire.GpusRequest(claim_id=claim_id, gpu_uuids=tuple(gpu_uuids), disks=tuple(disks))
         return (await ask(self._connections, access, wire.VERIFY_CLEAN, asked)).found
 
     async def list_ours(self, access: NodeAccess) -> tuple[OwnedSlice, ...]:

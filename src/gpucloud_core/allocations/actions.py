@@ -6,7 +6,7 @@ and leaves what its success means to the transaction that completes it.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -118,7 +118,9 @@ class OnNode:
         """
         allocation = placed.allocation
         async with faults.WIPE:
-            evidence = await self.driver.wipe(placed.access, allocation.claim_id, placed.gpu_uuids)
+            evidence = await self.driver.wipe(
+                placed.access, allocation.claim_id, placed.gpu_uuids, placed.disks
+            )
         since = not_before or _left_at(allocation)
         if not is_late_enough(evidence, since):
             evidence = await self._by_our_clock(placed, evidence)
@@ -127,6 +129,7 @@ class OnNode:
             claim_id=allocation.claim_id,
             gpu_count=allocation.gpu_count,
             not_before=since,
+            disks=placed.disks,
         )
         if objection is not None:
             raise WipeUnproven(f"The wipe is not proven: {objection}.")
@@ -138,6 +141,7 @@ class OnNode:
                 "device_serials": list(evidence.device_serials),
                 "command_hash": evidence.command_hash,
                 "random_reads": [list(pair) for pair in evidence.random_reads],
+                **({"disks": [asdict(disk) for disk in evidence.disks]} if placed.disks else {}),
             }
         )
 
@@ -151,7 +155,9 @@ class OnNode:
     async def _verify_clean(self, placed: Placed) -> None:
         claim_id = placed.allocation.claim_id
         async with faults.VERIFY_CLEAN:
-            found = await self.driver.verify_clean(placed.access, claim_id, placed.gpu_uuids)
+            found = await self.driver.verify_clean(
+                placed.access, claim_id, placed.gpu_uuids, placed.disks
+            )
         if found:
             raise WipeUnproven(f"The node still has {', '.join(found[:5])} of this claim.")
         async with faults.PROBE:
@@ -169,6 +175,8 @@ class OnNode:
             gpu_uuids=placed.gpu_uuids,
             fingerprints=tuple(key.fingerprint for key in allocation.keys),
             ssh_cidrs=allocation.network.ssh_cidrs,
+            disks=placed.disks,
+            nics=placed.nics,
         )
         if failed := [finding for finding in findings if not finding.ok]:
             said = "; ".join(f"{finding.name}: {finding.detail}" for finding in failed)

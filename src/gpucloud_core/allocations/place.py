@@ -1,5 +1,6 @@
 """Where an allocation stands: its node, its slots, and what the node is asked to make there."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gpucloud_core.allocations.model import Allocation
@@ -36,6 +37,26 @@ class Placed:
     @property
     def gpu_uuids(self) -> tuple[str, ...]:
         return tuple(gpu.uuid for gpu in self.gpus)
+
+    @property
+    def disks(self) -> tuple[str, ...]:
+        return disks_of(self.claim, self.slots)
+
+    @property
+    def nics(self) -> tuple[str, ...]:
+        return nics_of(self.claim, self.slots)
+
+
+def disks_of(claim: Claim | None, slots: Iterable[Slot]) -> tuple[str, ...]:
+    """Return the data disks of a claim on these slots: one each, where it comes with them."""
+    has = claim is not None and claim.beside.has_disk
+    return tuple(slot.disk for slot in slots if has and slot.disk)
+
+
+def nics_of(claim: Claim | None, slots: Iterable[Slot]) -> tuple[str, ...]:
+    """Return the network ports of a claim on these slots, likewise."""
+    has = claim is not None and claim.beside.has_nic
+    return tuple(slot.nic for slot in slots if has and slot.nic)
 
 
 def slots_in(mask: int, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
@@ -92,4 +113,6 @@ def slice_spec(placed: Placed, generation: int) -> SliceSpec:
         ssh_port=first.ssh_port,
         ssh_cidrs=allocation.network.ssh_cidrs,
         inbound=tuple((rule.port, rule.cidrs) for rule in allocation.network.inbound),
+        disks=placed.disks,
+        nics=placed.nics,
     )

@@ -25,6 +25,8 @@ def handover_findings(
     gpu_uuids: tuple[str, ...],
     fingerprints: tuple[str, ...],
     ssh_cidrs: tuple[str, ...],
+    disks: tuple[str, ...] = (),
+    nics: tuple[str, ...] = (),
 ) -> tuple[Finding, ...]:
     """Compare what a slice must be with what the node reads back. All must be ok."""
     seen, wanted = set(evidence.gpu_uuids), set(gpu_uuids)
@@ -47,7 +49,20 @@ def handover_findings(
             ok=set(evidence.ssh_cidrs) == set(ssh_cidrs),
             detail=f"{len(ssh_cidrs) or 'all'} SSH sources allowed",
         ),
+        *_beside("disks", evidence.disks, disks, "disks mounted"),
+        *_beside("nics", evidence.nics, nics, "network ports in place"),
     )
+
+
+def _beside(
+    name: str, seen: tuple[str, ...], wanted: tuple[str, ...], words: str
+) -> tuple[Finding, ...]:
+    """Return the finding about what comes beside GPUs; none where nothing does."""
+    if not seen and not wanted:
+        return ()
+    there = len(set(seen) & set(wanted))
+    said = f"{there} of {len(wanted)} {words}, {len(set(seen) - set(wanted))} foreign"
+    return (Finding(name=name, ok=set(seen) == set(wanted), detail=said),)
 
 
 def is_late_enough(evidence: WipeEvidence, not_before: datetime) -> bool:
@@ -66,7 +81,12 @@ def redated(evidence: WipeEvidence, *, node_clock: datetime | None, now: datetim
 
 
 def wipe_objection(
-    evidence: WipeEvidence, *, claim_id: ClaimId, gpu_count: int, not_before: datetime
+    evidence: WipeEvidence,
+    *,
+    claim_id: ClaimId,
+    gpu_count: int,
+    not_before: datetime,
+    disks: tuple[str, ...] = (),
 ) -> str | None:
     """Return why this is no proof for this claim, or None. An old or foreign proof is refused."""
     if evidence.claim_id != claim_id:
@@ -77,6 +97,13 @@ def wipe_objection(
         return evidence.detail or "the node found something left"
     if len(set(evidence.device_serials)) < gpu_count:
         return f"the proof names {len(evidence.device_serials)} of {gpu_count} devices"
+    return _unread(evidence, disks)
+
+
+def _unread(evidence: WipeEvidence, disks: tuple[str, ...]) -> str | None:
+    """Return what was not read back, or None."""
     if not evidence.command_hash or not evidence.random_reads:
         return "the proof has no read-back"
-    return None
+    proven = {disk.name for disk in evidence.disks if disk.clean and disk.reads}
+    missing = [name for name in disks if name not in proven]
+    return f"the proof does not show that {missing[0]} was erased" if missing else None

@@ -11,7 +11,7 @@ from gpucloud_core.allocations.briefs import status_of
 from gpucloud_core.allocations.errors import ReceiptNotReady
 from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.model import Allocation, StateChange
-from gpucloud_core.allocations.place import slots_in
+from gpucloud_core.allocations.place import disks_of, nics_of, slots_in
 from gpucloud_core.allocations.ports import AllocationUnit
 from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.kernel.errors import NotFound
@@ -21,7 +21,7 @@ from gpucloud_core.kernel.time import microseconds_between
 from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.metering.charge import cost_of
 from gpucloud_core.metering.model import UsageSegment
-from gpucloud_core.nodes.model import Gpu, Node, Slot
+from gpucloud_core.nodes.model import Gpu, Nic, Node, Nvme, Slot
 from gpucloud_core.placement.explain import explain_placement
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.work.model import Task, TaskEvent, TaskStatus
@@ -36,6 +36,8 @@ class AllocationView:
     node: Node
     slots: tuple[Slot, ...]  # all of the node
     gpus: tuple[Gpu, ...]  # its own
+    disks: tuple[Nvme, ...]  # its data disks, in the order of their folders
+    nics: tuple[Nic, ...]  # its network ports
     why_here: tuple[str, ...]  # what placement rested on, in sentences
     cost_micros: int  # up to as_of, to the micro-unit
     settled_micros: int
@@ -94,13 +96,18 @@ class ReadAllocation:
             segments = await unit.usage_segments.find(allocation_id=allocation.id)
             task = await unit.tasks.get(allocation.task_id)
             now = await unit.now()
-        own = {slot.gpu_uuid for slot in slots_in(allocation.mask, slots)}
+        own_slots = slots_in(allocation.mask, slots)
+        own = {slot.gpu_uuid for slot in own_slots}
+        disks = {disk.name: disk for disk in node.topology.nvmes}
+        nics = {nic.pci_address: nic for nic in node.topology.nics}
         return AllocationView(
             allocation=allocation,
             status=status_of(allocation, task),
             node=node,
             slots=tuple(sorted(slots, key=lambda slot: slot.index)),
             gpus=tuple(gpu for gpu in node.topology.gpus if gpu.uuid in own),
+            disks=tuple(disks[n] for n in disks_of(claim, own_slots) if n in disks),
+            nics=tuple(nics[n] for n in nics_of(claim, own_slots) if n in nics),
             why_here=_why_here(claim),
             cost_micros=cost_of(segments, now),
             settled_micros=sum(segment.settled_micros for segment in segments),

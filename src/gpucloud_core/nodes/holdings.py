@@ -19,7 +19,9 @@ from typing import Final
 
 from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.nodes.model import (
+    DiskWipe,
     NodeMode,
+    Nvme,
     OwnedSlice,
     SliceEvidence,
     SliceSpec,
@@ -28,6 +30,7 @@ from gpucloud_core.nodes.model import (
 )
 from gpucloud_core.nodes.wire_values import public_key
 
+_BLOCK_BYTES: Final = 4096
 REMEMBERED: Final = timedelta(days=30)
 """How long a wiped slice is known, so that a late repetition does not bring it back."""
 
@@ -113,8 +116,8 @@ def provision(
     order for it: that one was held up on its way, and its claim may be closed.
 
     Raises:
-        Refused: stale_generation, unknown_gpu, gpu_in_use, address_in_use,
-            spec_changed or cut_off.
+        Refused: stale_generation, spec_changed, cut_off, address_in_use; or unknown or in_use of
+            a gpu, a disk or a nic.
     """
     known = holdings.records.get(spec.claim_id)
     if spec.claim_id in holdings.never_made:
@@ -138,18 +141,33 @@ def _again(known: HeldSlice, spec: SliceSpec) -> HeldSlice:
 
 
 def _check_free(holdings: Holdings, topology: Topology, spec: SliceSpec) -> None:
-    installed = {gpu.uuid for gpu in topology.gpus}
-    for uuid in spec.gpu_uuids:
-        if uuid not in installed:
-            raise Refused("unknown_gpu", f"{uuid} is not on this node.")
+    here = {
+        "gpu": {gpu.uuid for gpu in topology.gpus},
+        "disk": set(_spare_disks(topology)),
+        "nic": {nic.pci_address for nic in topology.nics if not nic.in_use},
+    }
+    wanted = _devices(spec)
+    for kind, names in wanted.items():
+        if absent := [name for name in names if name not in here[kind]]:
+            raise Refused(f"unknown_{kind}", f"{absent[0]} is not on this node.")
     for claim_id, other in holdings.records.items():
         if claim_id == spec.claim_id or other.stage is Stage.WIPED:
             continue
-        if shared := set(spec.gpu_uuids) & set(other.spec.gpu_uuids):
-            raise Refused("gpu_in_use", f"{min(shared)} is held by {claim_id}.")
+        held = _devices(other.spec)
+        for kind, names in wanted.items():
+            if shared := set(names) & set(held[kind]):
+                raise Refused(f"{kind}_in_use", f"{min(shared)} is held by {claim_id}.")
         if (spec.ssh_host, spec.ssh_port) == (other.spec.ssh_host, other.spec.ssh_port):
             address = f"{spec.ssh_host} port {spec.ssh_port}"
             raise Refused("address_in_use", f"{address} is another slice's address.")
+
+
+def _devices(spec: SliceSpec) -> dict[str, tuple[str, ...]]:
+    return {"gpu": spec.gpu_uuids, "disk": spec.disks, "nic": spec.nics}
+
+
+def _spare_disks(topology: Topology) -> dict[str, Nvme]:
+    return {disk.name: disk for disk in topology.nvmes if not disk.in_use}
 
 
 def set_keys(holdings: Holdings, claim_id: ClaimId, keys: Sequence[str]) -> Holdings:
@@ -204,16 +222,17 @@ def wipe(
     topology: Topology,
     claim_id: ClaimId,
     gpu_uuids: Sequence[str],
+    disks: Sequence[str] = (),
     *,
     method: str,
     now: datetime,
 ) -> tuple[Holdings, WipeEvidence]:
-    """Return the holdings without what the claim left on ``gpu_uuids``, and the proof.
+    """Return the holdings without what the claim left on its GPUs and disks, and the proof.
 
     Once proven it is not done again: the same proof comes back. What was never made never will be.
 
     Raises:
-        Refused: still_there, or gpu_in_use by another claim.
+        Refused: still_there, or gpu_in_use or disk_in_use by another claim.
     """
     known = holdings.records.get(claim_id)
     if known and known.exists:
@@ -223,7 +242,10 @@ def wipe(
     for other_id, other in holdings.slices.items():
         if shared := set(gpu_uuids) & set(other.spec.gpu_uuids):
             raise Refused("gpu_in_use", f"{min(shared)} is held by {other_id}.")
-    proof = _proof(topology, claim_id, gpu_uuids, method=method, at=now)
+        if shared := set(disks) & set(other.spec.disks):
+            raise Refused("disk_in_use", f"{min(shared)} is held by {other_id}.")
+    named = dict.fromkeys((*(known.spec.disks if known else ()), *disks))
+    proof = _proof(topology, claim_id, gpu_uuids, list(named), method=method, at=now)
     if known is None:
         return _never_made(holdings, claim_id, now), proof
     if proof.clean and set(known.spec.gpu_uuids) <= set(gpu_uuids):
@@ -251,10 +273,20 @@ def _forget_old(holdings: Holdings, now: datetime) -> Holdings:
 
 
 def _proof(
-    topology: Topology, claim_id: ClaimId, gpu_uuids: Sequence[str], *, method: str, at: datetime
+    topology: Topology,
+    claim_id: ClaimId,
+    gpu_uuids: Sequence[str],
+    disks: Sequence[str],
+    *,
+    method: str,
+    at: datetime,
 ) -> WipeEvidence:
     reached = {gpu.uuid: gpu.serial or gpu.uuid for gpu in topology.gpus if gpu.uuid in gpu_uuids}
+    erased = tuple(
+        _disk_wipe(disk, method) for name in disks if (disk := _spare_disks(topology).get(name))
+    )
     missed = [uuid for uuid in gpu_uuids if uuid not in reached]
+    missed += sorted(set(disks) - {disk.name for disk in erased})
     serials = tuple(reached.values())
     output = f"{method} {claim_id} {' '.join(serials)}: every byte reads zero"
     zeros = hashlib.sha256(bytes(4096)).hexdigest()
@@ -267,6 +299,23 @@ def _proof(
         at=at,
         clean=not missed,
         detail=f"{missed[0]} is not on the node and could not be wiped" if missed else "",
+        disks=erased,
+    )
+
+
+def _disk_wipe(disk: Nvme, method: str) -> DiskWipe:
+    """Return the proof of a disk: the first and the last block, and one of those between."""
+    serial = disk.serial or disk.name
+    last = disk.size_bytes // _BLOCK_BYTES - 1
+    offsets = {0, _offset(serial) % (last + 1), last}
+    zeros = hashlib.sha256(bytes(_BLOCK_BYTES)).hexdigest()
+    return DiskWipe(
+        name=disk.name,
+        serial=serial,
+        method=method,
+        size_bytes=disk.size_bytes,
+        reads=tuple((str(block * _BLOCK_BYTES), zeros) for block in sorted(offsets)),
+        clean=True,
     )
 
 
@@ -275,15 +324,23 @@ def _offset(serial: str) -> int:
 
 
 def found(
-    holdings: Holdings, topology: Topology, claim_id: ClaimId, gpu_uuids: Sequence[str]
+    holdings: Holdings,
+    topology: Topology,
+    claim_id: ClaimId,
+    gpu_uuids: Sequence[str],
+    disks: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return what of the claim is still on the node, in words; empty means clean."""
     known = holdings.records.get(claim_id)
     installed = {gpu.uuid for gpu in topology.gpus}
     gone = tuple(f"{uuid} is not where it was" for uuid in gpu_uuids if uuid not in installed)
+    gone += tuple(
+        f"{name} is not where it was" for name in disks if name not in _spare_disks(topology)
+    )
     if known is None or known.stage is Stage.WIPED:
         return gone
     left = tuple(f"{uuid} is not wiped" for uuid in gpu_uuids if uuid in known.spec.gpu_uuids)
+    left += tuple(f"{name} is not wiped" for name in known.spec.disks)
     return (f"its record says {known.stage}", *left, *gone)
 
 
@@ -301,6 +358,8 @@ def evidence(holdings: Holdings, topology: Topology, claim_id: ClaimId) -> Slice
         gpu_uuids=tuple(gpu.uuid for gpu in topology.gpus if gpu.uuid in held.spec.gpu_uuids),
         key_fingerprints=tuple(public_key(key).fingerprint for key in held.keys),
         ssh_cidrs=held.spec.ssh_cidrs,
+        disks=tuple(name for name in held.spec.disks if name in _spare_disks(topology)),
+        nics=held.spec.nics,
     )
 
 

@@ -1,9 +1,10 @@
 """Nodes, their inside, and the slots sold from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from gpucloud_core.kernel.ids import AllocationId, ClaimId, NodeId, SlotId
 
@@ -242,6 +243,8 @@ class SliceSpec:
         ssh_host, ssh_port: where its SSH server answers.
         ssh_cidrs: sources allowed to reach SSH; empty means anywhere.
         inbound: (port, sources) allowed besides SSH.
+        disks: data disks by the node's names, mounted under /data.
+        nics: network ports by their PCI addresses.
         generation: a node refuses one older than it has seen for this claim.
     """
 
@@ -260,6 +263,19 @@ class SliceSpec:
     ssh_port: int
     ssh_cidrs: tuple[str, ...] = ()
     inbound: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    disks: tuple[str, ...] = ()
+    nics: tuple[str, ...] = ()
+
+
+DATA_FOLDER: Final = "/data"
+"""Where a slice finds its data disks."""
+
+
+def data_targets(disks: Sequence[str]) -> Mapping[str, str]:
+    """Return where each disk is mounted: alone it is the folder, of several each is a part."""
+    if len(disks) == 1:
+        return {disks[0]: DATA_FOLDER}
+    return {name: f"{DATA_FOLDER}/{number}" for number, name in enumerate(disks, start=1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +300,23 @@ class SliceEvidence:
     key_fingerprints: tuple[str, ...] = ()
     ssh_cidrs: tuple[str, ...] = ()
     detail: str = ""
+    disks: tuple[str, ...] = ()  # data disks that are mounted in it
+    nics: tuple[str, ...] = ()  # network ports that are in its network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskWipe:
+    """Proof that a data disk was erased: how, and what was read back from where on it.
+
+    ``reads`` are (offset, hash of the block there) pairs; ``clean`` says that all were zeros.
+    """
+
+    name: str
+    serial: str
+    method: str
+    size_bytes: int
+    reads: tuple[tuple[str, str], ...]
+    clean: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,6 +334,7 @@ class WipeEvidence:
     at: datetime
     clean: bool
     detail: str = ""
+    disks: tuple[DiskWipe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

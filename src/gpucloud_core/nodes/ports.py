@@ -106,13 +106,24 @@ class NodeDriver(Protocol):
         ...
 
     async def wipe(
-        self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
+        self,
+        access: NodeAccess,
+        claim_id: ClaimId,
+        gpu_uuids: Sequence[str],
+        disks: Sequence[str] = (),
     ) -> WipeEvidence:
-        """Erase what the slice could have left behind, and bring the proof."""
+        """Erase what the slice could have left behind, and bring the proof, of each disk too.
+
+        A disk that cannot be proved clean makes the whole of it unclean.
+        """
         ...
 
     async def verify_clean(
-        self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
+        self,
+        access: NodeAccess,
+        claim_id: ClaimId,
+        gpu_uuids: Sequence[str],
+        disks: Sequence[str] = (),
     ) -> tuple[str, ...]:
         """Return what of the claim is still found on the node; empty means clean."""
         ...

@@ -15,6 +15,7 @@ from typing import Final
 from gpucloud_core.kernel.ids import ClaimId
 from gpucloud_core.nodes import wire_values as check
 from gpucloud_core.nodes.model import (
+    DiskWipe,
     NodeMode,
     OwnedSlice,
     ProbeReport,
@@ -91,8 +92,11 @@ class KeysRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpusRequest:
+    """What a claim had, or was to have: also of one whose record the node has lost."""
+
     claim_id: ClaimId
     gpu_uuids: tuple[str, ...]
+    disks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +181,29 @@ _sentences = check.several(check.words, WORDS_MAX, distinct=False)
 _nothing = Document("request", Nothing, {})
 _done = Document("answer", Nothing, {})
 _claim = Document("request", ClaimRequest, {"claim_id": check.claim_id})
-_claim_gpus = Document("request", GpusRequest, {"claim_id": check.claim_id, "gpu_uuids": _gpus})
+_disks = check.several(check.disk_name, GPUS_MAX)
+_nics = check.several(check.pci_address, GPUS_MAX)
+_reads = check.several(check.pair(check.words, check.sha256), WORDS_MAX)
+_claim_gpus = Document(
+    "request",
+    GpusRequest,
+    {"claim_id": check.claim_id, "gpu_uuids": _gpus, "disks": _disks},
+    added={"disks": []},
+)
+_DISK_WIPE: Final = {
+    "name": check.disk_name,
+    "serial": check.serial,
+    "method": check.method,
+    "size_bytes": check.between(0, check.SIZE_BYTES_MAX),
+    "reads": _reads,
+    "clean": check.flag,
+}
+
+
+def _disk_wipe(value: object) -> DiskWipe:
+    checked = check.fields(_DISK_WIPE, value, exact=False)
+    return DiskWipe(**checked)  # type: ignore[arg-type]  # each field was checked just above
+
 
 PROBE: Final = Exchange(
     "probe",
@@ -222,8 +248,11 @@ PROVISION: Final = Exchange(
             "ssh_port": check.port,
             "ssh_cidrs": _cidrs,
             "inbound": check.several(check.pair(check.port, _cidrs), INBOUND_MAX),
+            "disks": _disks,
+            "nics": _nics,
         },
         _spec_agrees,
+        added={"disks": [], "nics": []},
     ),
     Document(
         "provision answer",
@@ -263,7 +292,10 @@ VERIFY: Final = Exchange(
             "key_fingerprints": _fingerprints,
             "ssh_cidrs": _cidrs,
             "detail": check.words,
+            "disks": _disks,
+            "nics": _nics,
         },
+        added={"disks": [], "nics": []},
     ),
     seconds_max=30,
 )
@@ -290,11 +322,13 @@ WIPE: Final = Exchange(
             "method": check.method,
             "device_serials": check.several(check.serial, GPUS_MAX * 2),
             "command_hash": check.sha256,
-            "random_reads": check.several(check.pair(check.words, check.sha256), WORDS_MAX),
+            "random_reads": _reads,
             "at": check.instant,
             "clean": check.flag,
             "detail": check.words,
+            "disks": check.several(_disk_wipe, GPUS_MAX),
         },
+        added={"disks": []},
     ),
     seconds_max=600,
 )

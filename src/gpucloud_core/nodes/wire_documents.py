@@ -32,7 +32,8 @@ class Document(Generic[T]):
     kind: type[T]
     checks: Mapping[str, Check]
     also: Callable[[T], str | None] = lambda _: None  # what the fields must be to each other
-    added: Mapping[str, Json] = field(default_factory=dict)  # for older programs: they lack these
+    added: Mapping[str, Json] = field(default_factory=dict)
+    """Fields that older programs lack, with what they mean by that; left out where they say so."""
 
     def __post_init__(self) -> None:
         names = {each.name for each in fields(self.kind)}  # type: ignore[arg-type]  # all are dataclasses
@@ -46,7 +47,7 @@ class Document(Generic[T]):
             NodeRefused: what is wrong, by name.
         """
         try:
-            if isinstance(document, dict) and not exact:
+            if isinstance(document, dict):
                 document = {**self.added, **document}
             value = self.kind(**check.fields(self.checks, document, exact=exact))
         except Wrong as error:
@@ -59,7 +60,11 @@ class Document(Generic[T]):
         """Return the JSON object of ``value``, checked as its reader will check it."""
         document = {name: _plain(getattr(value, name)) for name in self.checks}
         self.parse(document, exact=True)
-        return document
+        return {
+            name: value
+            for name, value in document.items()
+            if name not in self.added or value != self.added[name]
+        }
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ MEMORY_MIB_MAX: Final = 64 * 1024 * 1024
 PIDS_MAX: Final = 4_194_304  # the kernel's own limit
 CPU_MAX: Final = 8191
 PORT_MAX: Final = 65_535
+SIZE_BYTES_MAX: Final = 1 << 60
 
 SYSTEM_USERNAMES: Final = frozenset({"root", "daemon", "bin", "sys", "nobody", "sshd"})
 """Accounts that a slice has already; the customer's is another."""
@@ -162,6 +163,10 @@ fingerprint = matching(r"SHA256:[A-Za-z0-9+/]{43}", "a SHA-256 fingerprint")
 sha256 = matching(r"[0-9a-f]{64}", "a SHA-256 in hexadecimal")
 version = matching(r"[0-9A-Za-z.+~-]{0,40}", "a version")
 serial = matching(r"[0-9A-Za-z._:-]{1,64}", "a serial number")
+disk_name = matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", "the name of a disk")
+pci_address = matching(
+    r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]", "the address of a PCI function"
+)
 method = matching(r"[a-z0-9](?:[a-z0-9_.+-]{0,63})", "the name of a method")
 error_code = matching(r"[a-z][a-z0-9_]{0,63}", "an error code")
 port = between(1, PORT_MAX)

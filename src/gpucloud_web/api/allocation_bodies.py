@@ -14,7 +14,7 @@ from gpucloud_core.allocations.quote import Quote
 from gpucloud_core.allocations.reasons import REASONS
 from gpucloud_core.allocations.request import LaunchRequest
 from gpucloud_core.kernel.unit import Json
-from gpucloud_core.nodes.model import Gpu
+from gpucloud_core.nodes.model import Gpu, Nvme, data_targets
 from gpucloud_core.placement.model import Spread, Within
 from gpucloud_web.api.timers import TimerBody
 
@@ -141,6 +141,20 @@ class GpuBody(msgspec.Struct):
         return cls(gpu.index, gpu.uuid, gpu.model, gpu.numa)
 
 
+class DataDiskBody(msgspec.Struct):
+    """A local disk of its own, mounted in ``folder``; it is erased at the release."""
+
+    name: str
+    folder: str
+    size_bytes: int
+    model: str
+
+    @classmethod
+    def of(cls, disks: tuple[Nvme, ...]) -> "list[DataDiskBody]":
+        folders = data_targets([disk.name for disk in disks])
+        return [cls(each.name, folders[each.name], each.size_bytes, each.model) for each in disks]
+
+
 class ConnectionBody(msgspec.Struct):
     host: str
     port: int
@@ -178,6 +192,7 @@ class AllocationBody(msgspec.Struct, kw_only=True):
     task_id: str
     node: NodeBody
     gpus: list[GpuBody]
+    data_disks: list[DataDiskBody]
     why_here: list[str]
     connection: ConnectionBody | None
     ssh_keys: list[KeyBody]
@@ -211,6 +226,7 @@ class AllocationBody(msgspec.Struct, kw_only=True):
             task_id=row.task_id,
             node=NodeBody(view.node.name, view.node.region),
             gpus=[GpuBody.of(gpu) for gpu in view.gpus],
+            data_disks=DataDiskBody.of(view.disks),
             why_here=list(view.why_here),
             connection=connection_body(view),
             ssh_keys=[KeyBody(k.id, k.name, k.fingerprint, k.applied_at) for k in row.keys],

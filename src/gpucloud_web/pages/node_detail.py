@@ -289,6 +289,7 @@ def _picture(view: NodeView) -> TopologyPicture | None:
         holders=[Holder(mask=one.claim.mask, name=_holder_name(one)) for one in view.held],
         free=mask_of(view.slots, {SlotState.AVAILABLE}) & ~held,
         states={slot.index: slot.state for slot in view.slots if slot.state in OUT_OF_SALE},
+        disks={slot.index: slot.disk for slot in view.slots if slot.disk},
     )
 
 

@@ -1,11 +1,13 @@
 """View rows of the end of a workload: the confirmation before it and the receipt after it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from gpucloud_core.allocations.lifecycle import PublicStatus, public_status
 from gpucloud_core.allocations.queries import AllocationView, Receipt
+from gpucloud_core.kernel.unit import Json
 from gpucloud_web import formats
 from gpucloud_web.components import Consequence, Fact, TimelineRow
 
@@ -156,6 +158,7 @@ class ReceiptPage:
                     else formats.UNKNOWN,
                 ),
                 Fact(label="Wipe", value=method or "under way"),
+                *_disks(facts),
                 Fact(
                     label="Capacity free",
                     value=formats.short_time(freed, now, zone) if freed else "not yet",
@@ -168,6 +171,15 @@ class ReceiptPage:
             if freed
             else "The wipe is still being proven. It costs nothing, and this page fills itself in.",
         )
+
+
+def _disks(wipe: Mapping[str, Json]) -> tuple[Fact, ...]:
+    """Return the line on data disks; none where it had none."""
+    match wipe.get("disks"):
+        case [_, *_] as disks:
+            names = ", ".join(str(disk["name"]) for disk in disks if isinstance(disk, dict))
+            return (Fact(label="Data disks", value=f"{names} erased and read back"),)
+    return ()
 
 
 def _charge(receipt: Receipt) -> tuple[Fact, ...]:

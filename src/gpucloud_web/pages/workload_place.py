@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpucloud_core.allocations.queries import AllocationView
-from gpucloud_core.nodes.model import LinkClass, SlotState, Topology
+from gpucloud_core.nodes.model import LinkClass, SlotState, Topology, data_targets
 from gpucloud_web import formats
 from gpucloud_web.components import Fact
 from gpucloud_web.node_picture import OUT_OF_SALE, Holder, SlotStrip, TopologyPicture, mask_of
@@ -46,7 +46,9 @@ def place_of(view: AllocationView) -> Place:
         Fact(label="Set", value=f"{formats.gpu_set(own)}, {numa}"),
         Fact(label="Link", value=worst_link(topology, own)),
         Fact(label="System", value=topology.system),
+        *_beside(view),
     ]
+    disks = {disk.name for disk in view.disks}
     return Place(
         strip=SlotStrip.of(
             numa=[gpu.numa for gpu in topology.gpus], mine=mine, free=free, withheld=withheld
@@ -62,9 +64,29 @@ def place_of(view: AllocationView) -> Place:
             ],
             free=free,
             states={slot.index: slot.state for slot in view.slots if slot.state in OUT_OF_SALE},
+            disks={
+                slot.index: slot.disk
+                for slot in view.slots
+                if mine >> slot.index & 1 and slot.disk in disks
+            },
         ),
         why=view.why_here,
     )
+
+
+def _beside(view: AllocationView) -> list[Fact]:
+    """Return the lines on its data disks, each with its folder, and on its network ports."""
+    places = data_targets([disk.name for disk in view.disks])
+    facts = [
+        Fact(
+            label=f"Data disk {places[disk.name]}",
+            value=f"{disk.name}, {formats.terabytes(disk.size_bytes)}, {disk.model or 'NVMe'}",
+        )
+        for disk in view.disks
+    ]
+    return facts + [
+        Fact(label="Network port", value=f"{nic.pci_address}, {nic.model}") for nic in view.nics
+    ]
 
 
 def _open_mask(view: AllocationView) -> int:

@@ -15,8 +15,10 @@ from access_builders import NOON
 from customer import Customer
 from gpucloud_core.allocations.model import AllocationState
 from gpucloud_core.allocations.proof import CLOCK_SKEW, redated, wipe_objection
+from gpucloud_core.catalog.model import Beside
 from gpucloud_core.kernel.ids import ClaimId, entity_id
-from gpucloud_core.nodes.model import NodeAccess, SlotState, WipeEvidence
+from gpucloud_core.kernel.unit import Scope
+from gpucloud_core.nodes.model import DiskWipe, NodeAccess, SlotState, WipeEvidence
 
 CLAIM, OTHER = (ClaimId(entity_id("clm", number)) for number in (1, 2))
 GPUS = 2
@@ -42,8 +44,19 @@ DEFECTS: dict[str, dict[str, object]] = {
 }
 
 
-def objection(proof: WipeEvidence) -> str | None:
-    return wipe_objection(proof, claim_id=CLAIM, gpu_count=GPUS, not_before=NOON)
+ERASED = DiskWipe(
+    name="nvme1n1", serial="s", method="discard", size_bytes=1, reads=(("0", "00"),), clean=True
+)
+DISK_DEFECTS: dict[str, tuple[DiskWipe, ...]] = {
+    "without the disk": (),
+    "of another disk": (replace(ERASED, name="nvme2n1"),),
+    "of a disk that was not read": (replace(ERASED, reads=()),),
+    "of a disk that is not blank": (replace(ERASED, clean=False),),
+}
+
+
+def objection(proof: WipeEvidence, *disks: str) -> str | None:
+    return wipe_objection(proof, claim_id=CLAIM, gpu_count=GPUS, not_before=NOON, disks=disks)
 
 
 class TestAProof:
@@ -60,6 +73,15 @@ class TestAProof:
 
         assert objection(proof)
 
+    @pytest.mark.parametrize("defect", sorted(DISK_DEFECTS))
+    def test_has_to_show_each_disk_erased(self, defect: str) -> None:
+        good = replace(PROOF, disks=(ERASED,))
+        bad = replace(PROOF, disks=DISK_DEFECTS[defect])
+
+        assert objection(good, "nvme1n1") is None
+        assert objection(good) is None
+        assert objection(bad, "nvme1n1") == "the proof does not show that nvme1n1 was erased"
+
 
 class Replayer(Customer):
     """A customer whose node answers with a proof that it has from somewhere."""
@@ -68,9 +90,13 @@ class Replayer(Customer):
         wipe = self.cloud.driver.wipe
 
         async def replayed(
-            access: NodeAccess, claim_id: ClaimId, gpu_uuids: tuple[str, ...]
+            access: NodeAccess,
+            claim_id: ClaimId,
+            gpu_uuids: tuple[str, ...],
+            disks: tuple[str, ...] = (),
         ) -> WipeEvidence:
-            return replace(await wipe(access, claim_id, gpu_uuids), **stolen)  # type: ignore[arg-type]  # checked by replace
+            proof = await wipe(access, claim_id, gpu_uuids, disks)
+            return replace(proof, **stolen)  # type: ignore[arg-type]  # checked by replace
 
         self.cloud.driver.wipe = replayed  # type: ignore[assignment,method-assign]  # that is the point
 
@@ -102,6 +128,52 @@ class TestARelease:
         assert view.allocation.release_failed_reason == "wipe_unproven"
         assert await ada.slots() == {SlotState.CLEANUP_BLOCKED}
         assert "wipe" not in view.allocation.receipt
+
+
+class TestADataDisk:
+    """Seen to fail when a wipe's proof was taken without a look at the disks in it."""
+
+    async def owner(self) -> Replayer:
+        ada = await Replayer.arrive()
+        async with ada.cloud.transactions.begin(Scope.platform()) as unit:
+            for sku in await unit.skus.find():
+                await unit.skus.put(replace(sku, beside=Beside.DISK))
+        return ada
+
+    async def test_is_given_erased_and_in_the_receipt(self) -> None:
+        ada = await self.owner()
+        allocation = await ada.launch(2)
+        await ada.cloud.work()
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.ACTIVE
+        names = [disk.name for disk in view.disks]
+        assert len(set(names)) == 2
+        assert "Each of its GPUs comes with a local disk of its own." in view.why_here
+
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.RELEASED
+        wipe = view.allocation.receipt["wipe"]
+        assert isinstance(wipe, dict)
+        disks = wipe["disks"]
+        assert isinstance(disks, list)
+        assert [disk["name"] for disk in disks if isinstance(disk, dict)] == names
+
+    async def test_that_is_not_proven_erased_fences_its_slot(self) -> None:
+        ada = await self.owner()
+        allocation = await ada.launch(1)
+        await ada.cloud.work()
+        ada.replays(disks=())
+
+        await ada.cloud.release(ada.actor, allocation)
+        await ada.cloud.pass_time(timedelta(minutes=30))
+
+        view = await ada.cloud.read(ada.actor, allocation)
+        assert view.allocation.state is AllocationState.RELEASE_FAILED
+        assert view.allocation.release_failed_reason == "wipe_unproven"
+        assert SlotState.CLEANUP_BLOCKED in await ada.slots()
 
 
 class TestASlowClock:

@@ -17,6 +17,7 @@ from gpucloud_core.kernel.ids import AllocationId, ClaimId, entity_id
 from gpucloud_core.nodes import wire
 from gpucloud_core.nodes import wire_values as check
 from gpucloud_core.nodes.model import (
+    DiskWipe,
     OwnedSlice,
     SliceEndpoint,
     SliceEvidence,
@@ -60,6 +61,10 @@ labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 instants = st.datetimes(timezones=st.just(UTC))
 
 
+disks = st.lists(st.sampled_from(["nvme1n1", "nvme2n1", "sdb"]), unique=True).map(tuple)
+nics = st.lists(st.sampled_from(["0000:11:00.0", "0000:11:00.1"]), unique=True).map(tuple)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> SliceSpec:
     chosen = draw(gpus)
@@ -80,6 +85,8 @@ def specs(draw: st.DrawFn) -> SliceSpec:
         ssh_port=draw(ports),
         ssh_cidrs=draw(cidrs),
         inbound=tuple(inbound.items()),
+        disks=draw(disks),
+        nics=draw(nics),
     )
 
 
@@ -104,6 +111,17 @@ evidences = st.builds(
     key_fingerprints=st.lists(prints, unique=True).map(tuple),
     ssh_cidrs=cidrs,
     detail=printable,
+    disks=disks,
+    nics=nics,
+)
+disk_wipes = st.builds(
+    DiskWipe,
+    name=st.sampled_from(["nvme1n1", "nvme2n1"]),
+    serial=st.just("S64H"),
+    method=st.just("disk-discard"),
+    size_bytes=st.integers(0, 1 << 50),
+    reads=st.lists(st.tuples(printable, hashes), unique=True, max_size=3).map(tuple),
+    clean=st.booleans(),
 )
 proofs = st.builds(
     WipeEvidence,
@@ -115,6 +133,7 @@ proofs = st.builds(
     at=instants,
     clean=st.booleans(),
     detail=printable,
+    disks=st.lists(disk_wipes, unique=True, max_size=2).map(tuple),
 )
 owned = st.builds(OwnedSlice, claim_id=claims, allocation_id=allocations, running=st.booleans())
 json_values = st.recursive(
@@ -150,6 +169,20 @@ class TestARequest:
         asked = wire.GpusRequest(claim_id=claim_id, gpu_uuids=chosen)
 
         assert wire.WIPE.read_request(wire.WIPE.request(asked)) == asked
+
+    def test_without_disks_is_one_that_older_programs_understand(self) -> None:
+        known = json.loads(wire.PROVISION.request(_spec()))
+        newer = json.loads(wire.PROVISION.request(replace(_spec(), disks=("nvme1n1",))))
+
+        assert newer.keys() - known.keys() == {"disks"}
+        assert wire.PROVISION.read_request(json.dumps(known).encode()) == _spec()
+        asked = wire.GpusRequest(claim_id=_CLAIM, gpu_uuids=())
+        assert json.loads(wire.WIPE.request(asked)).keys() == {"claim_id", "gpu_uuids"}
+
+    @pytest.mark.parametrize("name", ["", "../sda", "nvme1n1 ", "a" * 33, "-x"])
+    def test_for_a_disk_of_no_such_name_is_refused(self, name: str) -> None:
+        with pytest.raises(NodeRefused, match="disks"):
+            wire.PROVISION.request(replace(_spec(), disks=(name,)))
 
     def test_with_a_field_too_many_is_refused(self) -> None:
         raw = json.dumps({"claim_id": _CLAIM, "force": True}).encode()

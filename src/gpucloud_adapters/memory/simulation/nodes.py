@@ -154,15 +154,23 @@ class RestlessNodes(MemoryNodeDriver):
         return await self._through(access, wire.RELEASE.verb, call, claim_id)
 
     async def wipe(
-        self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
+        self,
+        access: NodeAccess,
+        claim_id: ClaimId,
+        gpu_uuids: Sequence[str],
+        disks: Sequence[str] = (),
     ) -> WipeEvidence:
-        call = partial(super().wipe, access, claim_id, gpu_uuids)
+        call = partial(super().wipe, access, claim_id, gpu_uuids, disks)
         return await self._through(access, wire.WIPE.verb, call, claim_id)
 
     async def verify_clean(
-        self, access: NodeAccess, claim_id: ClaimId, gpu_uuids: Sequence[str]
+        self,
+        access: NodeAccess,
+        claim_id: ClaimId,
+        gpu_uuids: Sequence[str],
+        disks: Sequence[str] = (),
     ) -> tuple[str, ...]:
-        call = partial(super().verify_clean, access, claim_id, gpu_uuids)
+        call = partial(super().verify_clean, access, claim_id, gpu_uuids, disks)
         return await self._through(access, wire.VERIFY_CLEAN.verb, call)
 
     async def list_ours(self, access: NodeAccess) -> tuple[OwnedSlice, ...]:

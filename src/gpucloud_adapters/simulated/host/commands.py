@@ -97,7 +97,10 @@ def _df(context: Context, arguments: Sequence[str]) -> Outcome:
     volumes = (
         ("overlay", _DISK_KIB, 3, "/"),
         ("tmpfs", shared, 0, "/dev/shm"),  # noqa: S108  a name in a table
-        ("/dev/nvme1n1", _DISK_KIB * 4, 0, "/workspace"),
+        *(
+            (f"/dev/{disk.name}", disk.size_bytes // 1024, 0, target)
+            for target, disk in context.interior.data_disks().items()
+        ),
     )
     rows = [["Filesystem", "Size" if human else "1K-blocks", "Used", "Avail", "Use%", "Mounted on"]]
     for name, size, percent, mount in volumes:

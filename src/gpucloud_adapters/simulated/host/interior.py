@@ -16,7 +16,7 @@ from gpucloud_adapters.simulated.host.nvidia_smi import GpuView
 from gpucloud_adapters.simulated.host.sampler import Use, idle_sample, sample
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.nodes.holdings import HeldSlice
-from gpucloud_core.nodes.model import Gpu, Topology
+from gpucloud_core.nodes.model import Gpu, Nvme, Topology, data_targets
 from gpucloud_core.nodes.system import is_amd
 
 
@@ -121,7 +121,16 @@ class Interior:
             "/dev/null": "",
             **self._devices(),
         }
-        return FileTree(files, frozenset({"/tmp", "/workspace"}))  # noqa: S108  a name in a table
+        return FileTree(files, frozenset({"/tmp", "/workspace", *self.data_disks()}))  # noqa: S108  names in a table
+
+    def data_disks(self) -> dict[str, Nvme]:
+        """Return the slice's data disks, by where they are mounted."""
+        known = {disk.name: disk for disk in self._topology.nvmes}
+        return {
+            target: known[name]
+            for name, target in data_targets(self.held.spec.disks).items()
+            if name in known
+        }
 
     def _devices(self) -> dict[str, str]:
         """Return the devices of the slice's GPUs, and where the driver tells its version."""

@@ -128,13 +128,16 @@ def _wipe(before: Before, request: wire.GpusRequest) -> tuple[Holdings, WipeEvid
         before.topology,
         request.claim_id,
         request.gpu_uuids,
+        request.disks,
         method=METHOD,
         now=before.now,
     )
 
 
 def _verify_clean(before: Before, request: wire.GpusRequest) -> tuple[Holdings, wire.FoundAnswer]:
-    found = rules.found(before.holdings, before.topology, request.claim_id, request.gpu_uuids)
+    found = rules.found(
+        before.holdings, before.topology, request.claim_id, request.gpu_uuids, request.disks
+    )
     return before.holdings, wire.FoundAnswer(found=found)
 
 

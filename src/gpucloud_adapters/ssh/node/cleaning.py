@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from gpucloud_adapters.ssh.node import container, disk, network
+from gpucloud_adapters.ssh.node import container, datadisk, disk, network
 from gpucloud_adapters.ssh.node.commands import Refused, ToolFailed, run
 from gpucloud_adapters.ssh.node.config import Config, Names
-from gpucloud_adapters.ssh.node.records import Records, Stage
+from gpucloud_adapters.ssh.node.records import Record, Records, Stage
 from gpucloud_core.nodes import wire
 from gpucloud_core.nodes.model import WipeEvidence
 
@@ -28,7 +28,7 @@ def wipe(config: Config, asked: wire.GpusRequest) -> WipeEvidence:
         if record and record.stage is Stage.WIPED and record.wiped:
             return record.wiped
         _refuse_foreign(records, asked)
-        evidence = _wipe(config, asked, record.spec.gpu_uuids if record else ())
+        evidence = _wipe(config, asked, record)
         if record:
             stage = Stage.WIPED if evidence.clean else record.stage
             records.put(replace(record, stage=stage, wiped=evidence))
@@ -42,12 +42,17 @@ def _refuse_foreign(records: Records, asked: wire.GpusRequest) -> None:
     """Never reset a GPU under somebody who works on it."""
     for other in records.holding():
         shared = set(asked.gpu_uuids) & set(other.spec.gpu_uuids)
-        if shared and other.spec.claim_id != asked.claim_id:
+        if other.spec.claim_id == asked.claim_id:
+            continue
+        if shared:
             raise Refused("gpu_in_use", f"{min(shared)} is held by {other.spec.claim_id}.")
+        if shared := set(asked.disks) & set(other.spec.disks):
+            raise Refused("disk_in_use", f"{min(shared)} is held by {other.spec.claim_id}.")
 
 
-def _wipe(config: Config, asked: wire.GpusRequest, held: Sequence[str]) -> WipeEvidence:
+def _wipe(config: Config, asked: wire.GpusRequest, record: Record | None) -> WipeEvidence:
     names = Names(config, asked.claim_id)
+    held = record.spec.gpu_uuids if record else ()
     if names.disk.exists():
         disk_done = disk.overwrite(names.disk)
     else:
@@ -57,6 +62,9 @@ def _wipe(config: Config, asked: wire.GpusRequest, held: Sequence[str]) -> WipeE
     wrong = [f"{uuid} was not named to be wiped" for uuid in held if uuid not in asked.gpu_uuids]
     if not disk_done.clean:
         wrong.append("the disk does not read back as zeros")
+    disks = tuple(datadisk.erase(names, name) for name in _disks(asked, record))
+    log += [f"{each.name} {each.serial} {each.method} {each.reads}" for each in disks]
+    wrong += [f"{each.name} does not read back as zeros" for each in disks if not each.clean]
     for uuid in asked.gpu_uuids:
         try:
             log.append(_reset(config, uuid))
@@ -77,7 +85,13 @@ def _wipe(config: Config, asked: wire.GpusRequest, held: Sequence[str]) -> WipeE
         at=datetime.now(UTC),
         clean=not wrong,
         detail="; ".join(wrong),
+        disks=disks,
     )
+
+
+def _disks(asked: wire.GpusRequest, record: Record | None) -> tuple[str, ...]:
+    """Return the data disks of a claim: those it is known to have had, and those named."""
+    return tuple(dict.fromkeys((*(record.spec.disks if record else ()), *asked.disks)))
 
 
 def _reset(config: Config, uuid: str) -> str:
@@ -103,6 +117,7 @@ def verify_clean(config: Config, asked: wire.GpusRequest) -> wire.FoundAnswer:
     found += [f"{device} on its disk" for device in disk.loops(names.disk)]
     found += [f"a folder {path}" for path in (names.kept, names.running) if path.exists()]
     found += [f"a control group {path}" for path in container.groups(names)]
+    found += datadisk.left_on(names, _disks(asked, record))
     found += _holders(config, asked.gpu_uuids)
     found += [
         f"{uuid} is not where it was"

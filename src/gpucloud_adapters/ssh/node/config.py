@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +50,42 @@ class GpuDevice(Device):
     serial: str
 
 
+class Erase(StrEnum):
+    """How a data disk is erased. Whatever it is, zeros have to be read back."""
+
+    FORMAT = "format"  # the drive's own secure erase, by ``nvme format``
+    DISCARD = "discard"  # its blocks are given back to the drive
+    OVERWRITE = "overwrite"  # zeros are written; the drive may do it by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataDisk:
+    """A whole disk that one slice at a time may have. Its serial is as the kernel tells it."""
+
+    path: str
+    serial: str
+    erase: Erase
+
+    def is_there(self) -> bool:
+        """Whether the node has it, at its path, and it is this very disk."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116  through the links of /dev/disk
+        except OSError:
+            return False
+        return stat.S_ISBLK(found.st_mode) and _serial_of(found.st_rdev) == self.serial
+
+
+def _serial_of(number: int) -> str:
+    """Return what the kernel calls a block device: its serial, or the file of a loop device."""
+    device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    for name in ("device/serial", "loop/backing_file"):
+        try:
+            return (device / name).read_text().strip().rpartition("/")[2]
+        except OSError:
+            continue
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """A root file system that slices share and cannot change, and folders of the node beside it."""
@@ -79,6 +116,7 @@ class Config:
         id_base: first of the user ids that slices are mapped to, 65 536 each.
         devices: what every slice gets besides its GPUs, such as ``/dev/nvidiactl``.
         gpu_reset: command that clears a GPU between holders; ``{gpu}`` stands for its UUID.
+        disks: data disks by the names that discovery gives them.
     """
 
     state_dir: Path
@@ -91,6 +129,7 @@ class Config:
     gpu_reset: tuple[str, ...]
     images: Mapping[str, Image]
     network: Network
+    disks: Mapping[str, DataDisk]
 
 
 _path = check.matching(r"(?:/[A-Za-z0-9._-]+)+", "an absolute path")
@@ -115,6 +154,17 @@ def _device_of(value: object) -> Device:
 def _gpu(value: object) -> GpuDevice:
     checks = {**_device, "serial": check.serial}
     return GpuDevice(**check.fields(checks, value, exact=True))  # type: ignore[arg-type]  # checked
+
+
+def _erase(value: object) -> Erase:
+    if value not in set(Erase):
+        raise check.Wrong(f"is none of {', '.join(Erase)}")
+    return Erase(str(value))
+
+
+def _data_disk(value: object) -> DataDisk:
+    checks: dict[str, check.Check] = {"path": _path, "serial": check.serial, "erase": _erase}
+    return DataDisk(**check.fields(checks, value, exact=True))  # type: ignore[arg-type]  # checked
 
 
 def _image(value: object) -> Image:
@@ -157,7 +207,9 @@ _CHECKS: Final[Mapping[str, check.Check]] = {
     "gpu_reset": check.several(_word, 16),
     "images": _by_name(check.image, _image),
     "network": _network,
+    "disks": _by_name(check.disk_name, _data_disk),
 }
+_ABSENT: Final[Mapping[str, object]] = {"disks": {}}  # in files from before they could be said
 
 
 def load(path: Path = CONFIG_FILE) -> Config:
@@ -167,12 +219,16 @@ def load(path: Path = CONFIG_FILE) -> Config:
         Refused: it is missing or wrong, and where.
     """
     try:
-        found = check.fields(_CHECKS, json.loads(path.read_bytes()), exact=True)
+        found = check.fields(_CHECKS, _whole(json.loads(path.read_bytes())), exact=True)
     except OSError as error:
         raise Refused("not_configured", f"{path} cannot be read on this node.") from error
     except ValueError as error:
         raise Refused("not_configured", f"{path} is wrong: {error}.") from error
     return Config(**found)  # type: ignore[arg-type]  # each field was checked just above
+
+
+def _whole(document: object) -> object:
+    return {**_ABSENT, **document} if isinstance(document, dict) else document
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +280,11 @@ class Names:
     @property
     def mounted(self) -> Path:
         return self.running / "disk"
+
+    @property
+    def data(self) -> Path:
+        """Where its data disks are mounted on the node, each in a folder of its name."""
+        return self.running / "data"
 
     @property
     def root(self) -> Path:

@@ -18,6 +18,7 @@ from gpucloud_adapters.ssh.node import disk, seccomp
 from gpucloud_adapters.ssh.node.commands import PATH, Refused, ToolFailed, environment, run, start
 from gpucloud_adapters.ssh.node.config import IDS_PER_SLICE, Config, Device, Image, Names
 from gpucloud_adapters.ssh.node.records import Record, make_folder
+from gpucloud_core.nodes.model import DATA_FOLDER, data_targets
 
 CLAIM_TAG: Final = "gpucloud.claim_id"
 ALLOCATION_TAG: Final = "gpucloud.allocation_id"
@@ -66,7 +67,10 @@ def configuration(names: Names, record: Record, image: Image) -> dict[str, objec
             "user": {"uid": 0, "gid": 0},
             "env": [f"PATH={PATH}"],
         },
-        "mounts": _mounts(names, image, devices, shared_mib=max(spec.memory_mib // 2, 1)),
+        "mounts": [
+            *_mounts(names, image, devices, shared_mib=max(spec.memory_mib // 2, 1)),
+            *_data_mounts(names, spec.disks),
+        ],
         "linux": {
             "cgroupsPath": names.cgroup,
             "namespaces": [
@@ -132,14 +136,28 @@ def _process(argv: list[str], folder: str, capabilities: list[str]) -> dict[str,
     }
 
 
+def _mount(kind: str, target: str, source: str, *options: str) -> dict[str, object]:
+    return {"type": kind, "destination": target, "source": source, "options": list(options)}
+
+
+def _data_mounts(names: Names, disks: tuple[str, ...]) -> list[dict[str, object]]:
+    """Return the mounts of data disks; several stand in a folder that nobody else writes to."""
+    places = data_targets(disks)
+    plain = ("bind", "rw", "nosuid", "nodev")
+    binds = [
+        _mount("bind", target, str(names.data / name), *plain) for name, target in places.items()
+    ]
+    if len(places) > 1:
+        folder = ("nosuid", "nodev", "noexec", "mode=0755", "size=64k")
+        binds.insert(0, _mount("tmpfs", DATA_FOLDER, "data", *folder))
+    return binds
+
+
 def _mounts(
     names: Names, image: Image, devices: tuple[Device, ...], *, shared_mib: int
 ) -> list[dict[str, object]]:
     """Return the mounts; ``shared_mib`` keeps a full ``/dev/shm`` from starving the SSH server."""
-
-    def mount(kind: str, target: str, source: str, *options: str) -> dict[str, object]:
-        return {"type": kind, "destination": target, "source": source, "options": list(options)}
-
+    mount = _mount
     plain = ("nosuid", "nodev")
     tmpfs = (*plain, "noexec", "mode=0755")
     return [

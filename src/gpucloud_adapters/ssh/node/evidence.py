@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from gpucloud_adapters.ssh.node import container, network
+from gpucloud_adapters.ssh.node import container, datadisk, network
 from gpucloud_adapters.ssh.node.commands import PATH, ToolFailed, run
 from gpucloud_adapters.ssh.node.config import Config, Names
 from gpucloud_adapters.ssh.node.records import Records, Stage
@@ -64,6 +64,7 @@ def verify(config: Config, asked: wire.ClaimRequest) -> SliceEvidence:
         gpu_uuids=tuple(uuid for uuid, gpu in config.gpus.items() if gpu.number in seen),
         key_fingerprints=keys_seen(pid),
         ssh_cidrs=allowed.ssh_cidrs,
+        disks=datadisk.seen(names, record),
     )
 
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from gpucloud_adapters.ssh.node import container, disk, evidence, network
+from gpucloud_adapters.ssh.node import container, datadisk, disk, evidence, network
 from gpucloud_adapters.ssh.node.commands import Refused, run
 from gpucloud_adapters.ssh.node.config import Config, Image, Names
 from gpucloud_adapters.ssh.node.records import Record, Records, Stage, make_folder, write_whole
@@ -118,9 +118,12 @@ def _check_free(config: Config, records: Records, spec: SliceSpec) -> None:
         gpu = config.gpus.get(uuid)
         if gpu is None or not gpu.is_there():
             raise Refused("unknown_gpu", f"{uuid} is not on this node.")
+    datadisk.check_there(config, spec.disks)
     for other in records.holding():
         if shared := set(spec.gpu_uuids) & set(other.spec.gpu_uuids):
             raise Refused("gpu_in_use", f"{min(shared)} is held by {other.spec.claim_id}.")
+        if shared := set(spec.disks) & set(other.spec.disks):
+            raise Refused("disk_in_use", f"{min(shared)} is held by {other.spec.claim_id}.")
         if spec.ssh_host == other.spec.ssh_host:
             raise Refused("address_in_use", f"{spec.ssh_host} is another slice's address.")
 
@@ -130,6 +133,7 @@ def _make(names: Names, record: Record, image: Image) -> None:
     _equip_ssh(names, record)
     disk.make(names)
     disk.mount(names, record, image)
+    datadisk.prepare(names, record)
     pid = container.create(names, record, image)
     network.raise_up(names, record.spec, pid)
     container.begin(names)
@@ -243,6 +247,7 @@ def release(config: Config, asked: wire.ClaimRequest) -> wire.Nothing:
 def _remove(names: Names) -> None:
     container.remove(names)
     network.take_down(names)
+    datadisk.unmount(names)
     disk.unmount(names)
     if names.running.exists():
         shutil.rmtree(names.running)
