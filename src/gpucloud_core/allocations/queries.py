@@ -1,7 +1,7 @@
 """What pages and lists read of allocations and their tasks: rows joined to views, no rules."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -13,6 +13,7 @@ from gpucloud_core.allocations.lifecycle import PublicStatus
 from gpucloud_core.allocations.model import Allocation, StateChange
 from gpucloud_core.allocations.place import disks_of, nics_of, slots_in
 from gpucloud_core.allocations.ports import AllocationUnit
+from gpucloud_core.allocations.told import event_to_tenant, task_to_tenant
 from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.kernel.errors import NotFound
 from gpucloud_core.kernel.ids import AllocationId, TaskId
@@ -22,7 +23,7 @@ from gpucloud_core.kernel.unit import Scope, Transactions
 from gpucloud_core.metering.charge import cost_of
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Gpu, Nic, Node, Nvme, Slot
-from gpucloud_core.placement.explain import explain_placement
+from gpucloud_core.placement.explain import explain_to_tenant
 from gpucloud_core.placement.model import Claim
 from gpucloud_core.work.model import Task, TaskEvent, TaskStatus
 
@@ -66,6 +67,11 @@ class TaskView:
     node: Node | None = None  # what it is about, if that is a node
     image: OsImage | None = None  # likewise
 
+    def to_tenant(self) -> "TaskView":
+        """Return it without what nodes said in their own words."""
+        members = tuple(map(task_to_tenant, self.members))
+        return replace(self, task=task_to_tenant(self.task), members=members)
+
 
 def billed_seconds(segments: Sequence[UsageSegment], now: datetime) -> int:
     """Return the whole seconds billed up to ``now``."""
@@ -76,7 +82,7 @@ def billed_seconds(segments: Sequence[UsageSegment], now: datetime) -> int:
 def _why_here(claim: Claim | None) -> tuple[str, ...]:
     if claim is None or not claim.explanation:
         return ()
-    return explain_placement(claim.explanation, gpu_count=claim.mask.bit_count())
+    return explain_to_tenant(claim.explanation, gpu_count=claim.mask.bit_count())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +195,15 @@ class ReadTask:
                 require(
                     actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id
                 )
-                return await _view(unit, task)
+                view = await _view(unit, task)
+                return view if _sees_causes(actor) else view.to_tenant()
         async with self.transactions.look(_beyond(actor)) as unit:
             return await _view(unit, await _platform_task(unit, actor, task_id))
+
+
+def _sees_causes(actor: Actor) -> bool:
+    """Tell whether a node's own words are for the actor: an operator of the platform."""
+    return isinstance(authorize(actor, Action.NODE_READ), Allowed)
 
 
 async def _view(unit: AllocationUnit, task: Task) -> TaskView:
@@ -229,7 +241,12 @@ class ListTaskEvents:
                 require(
                     actor, Action.TASK_READ, tenant_id=task.tenant_id, project_id=task.project_id
                 )
-                return await _story(unit, task, cursor, limit)
+                page = await _story(unit, task, cursor, limit)
+                if _sees_causes(actor):
+                    return page
+                return replace(
+                    page, items=tuple(event_to_tenant(each, task.kind) for each in page.items)
+                )
         async with self.transactions.look(_beyond(actor)) as unit:
             return await _story(unit, await _platform_task(unit, actor, task_id), cursor, limit)
 

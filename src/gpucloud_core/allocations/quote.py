@@ -34,7 +34,7 @@ from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node
 from gpucloud_core.placement.choose import scores_of
 from gpucloud_core.placement.claim import preview
-from gpucloud_core.placement.explain import explain_placement
+from gpucloud_core.placement.explain import explain_to_tenant
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.model import Demand, Placement, PlacementRequest, Refusal
 from gpucloud_core.placement.promised import PromisesMet
@@ -271,6 +271,6 @@ async def _would_go(
         if (node := nodes.get(place.node_id)) is None:
             continue
         left = free[place.node_id] = free.get(place.node_id, 0) & ~place.mask
-        why = explain_placement(scores_of(decision, number), gpu_count=place.mask.bit_count())
+        why = explain_to_tenant(scores_of(decision, number), gpu_count=place.mask.bit_count())
         found.append(WouldGo(node=node, mask=place.mask, free_mask=left, why=why))
     return tuple(found)

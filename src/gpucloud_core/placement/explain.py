@@ -23,11 +23,36 @@ def explain_placement(explanation: Mapping[str, int], *, gpu_count: int) -> tupl
     """Return why a slice stands where it does, one sentence a step of the decision.
 
     ``explanation`` are the figures of its claim. One of an older release may lack figures; what is
-    missing is left out.
+    missing is left out. These words tell the size of the fleet: they are for operators.
     """
     said = []
     if (candidates := explanation.get("candidates")) is not None:
         said.append(_candidates(candidates))
+    said += _own(explanation, gpu_count)
+    if room := _room(explanation):
+        said.append(room)
+    said.append("Among equals, the node with the lowest id was taken.")
+    return tuple(said)
+
+
+def explain_to_tenant(explanation: Mapping[str, int], *, gpu_count: int) -> tuple[str, ...]:
+    """Return the same for whoever runs there: no figure of the fleet, nothing of others."""
+    said = []
+    if candidates := explanation.get("candidates"):
+        only = "This was the one place with room for it."
+        said.append(only if candidates == 1 else "It was chosen among the places that had room.")
+    said += _own(explanation, gpu_count)
+    if _room(explanation):
+        said.append(
+            "Of the places as good for it, this one leaves the most room for launches to come, "
+            "your next larger one among them."
+        )
+    return tuple(said)
+
+
+def _own(explanation: Mapping[str, int], gpu_count: int) -> list[str]:
+    """Return the sentences about nothing but the slice itself."""
+    said = []
     if gpu_count > 1 and (worst := explanation.get("worst_link")):
         domains = explanation.get("numa_domains", 0)
         said.append(f"Its GPUs reach each other {_link(worst)}{_domains(domains)}.")
@@ -35,10 +60,7 @@ def explain_placement(explanation: Mapping[str, int], *, gpu_count: int) -> tupl
         said.append(beside)
     if gang := gangs.words(explanation):
         said.append(gang)
-    if room := _room(explanation):
-        said.append(room)
-    said.append("Among equals, the node with the lowest id was taken.")
-    return tuple(said)
+    return said
 
 
 def explain_refusal(refusal: Refusal) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gpucloud_core.catalog.model import Beside
+from gpucloud_core.catalog.offers import AVAILABLE_MAX
 from gpucloud_core.nodes.interconnect import Level
 from gpucloud_core.placement.fleet_image import FleetImage
 from gpucloud_core.placement.model import (
@@ -148,7 +149,7 @@ def _too_few(able: list[_Room], request: PlacementRequest, fits_now: int) -> Ite
     most = max((room.free for room in able), default=0)
     if total < size <= every:
         code = RefusalCode.STORAGE if _lacks_disks(able, request) else RefusalCode.NETWORK
-        few = f"only {total} of them" if total else "none of them"
+        few = f"only {_told(total)} of them" if total else "none of them"
         detail = f"{after}{_gpus(every)} {_is(every)} free, but {few} {WITH[beside]}."
         yield _reason(code, _sentence(detail), free=every, able=total, wanted=size)
     elif total < size:
@@ -231,7 +232,7 @@ def _why(rooms: list[_Room]) -> str:
     for room in rooms:
         found.update({reason: n for reason, n in room.bucket.reasons.items() if n > 0})
     named = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
-    words = [f"{reason} ({count})" for reason, count in named[:_REASONS_NAMED]]
+    words = [f"{reason} ({_told(count)})" for reason, count in named[:_REASONS_NAMED]]
     more = len(named) - len(words)
     return ", ".join(words) + (f" and {more} other reasons" if more > 0 else "")
 
@@ -245,11 +246,16 @@ def _sentence(words: str) -> str:
 
 
 def _gpus(count: int) -> str:
-    return "1 GPU" if count == 1 else f"{count} GPUs"
+    return "1 GPU" if count == 1 else f"{_told(count)} GPUs"
 
 
 def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+    return "1 node" if count == 1 else f"{_told(count)} nodes"
+
+
+def _told(count: int) -> str:
+    """Return a number as tenants are told it: a fleet's size is nobody's business."""
+    return str(count) if count <= AVAILABLE_MAX else f"more than {AVAILABLE_MAX}"
 
 
 def _is(count: int) -> str:

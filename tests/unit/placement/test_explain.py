@@ -2,7 +2,7 @@ from hypothesis import given
 
 from gpucloud_core.nodes.model import NodeMode
 from gpucloud_core.placement.choose import choose, scores_of
-from gpucloud_core.placement.explain import explain_placement
+from gpucloud_core.placement.explain import explain_placement, explain_to_tenant
 from gpucloud_core.placement.model import Demand, NodeCapacity, Placement, PlacementRequest
 from placement_builders import DGX1, TREE, a_request, a_row, an_image, fleets, requests
 
@@ -45,6 +45,36 @@ class TestExplainPlacement:
 
             assert all(line.endswith(".") and not line[0].islower() for line in lines)
             assert "nod_" not in " ".join(lines)
+
+    @given(fleet=fleets, request=requests)
+    def test_tells_tenants_nothing_that_grows_with_the_fleet(
+        self, fleet: list[NodeCapacity], request: PlacementRequest
+    ) -> None:
+        """Seen to fail when tenants were told how many nodes could have taken it."""
+        decision = choose(request, an_image(fleet))
+        if isinstance(decision, Placement):
+            figures = scores_of(decision, 0)
+            more = {
+                name: figure * 7 + 9 if name == "candidates" or name.startswith("fits_") else figure
+                for name, figure in figures.items()
+            }
+            if figures["candidates"] > 1:
+                assert explain_to_tenant(figures, gpu_count=request.gpu_count) == (
+                    explain_to_tenant(more, gpu_count=request.gpu_count)
+                )
+
+    def test_tells_tenants_what_is_theirs(self) -> None:
+        decision = choose(a_request(4), an_image([a_row(0), a_row(1)]))
+        assert isinstance(decision, Placement)
+
+        assert explain_to_tenant(scores_of(decision, 0), gpu_count=4) == (
+            "It was chosen among the places that had room.",
+            "Its GPUs reach each other over 18 fabric links at least, in one NUMA domain.",
+            (
+                "Of the places as good for it, this one leaves the most room for launches to "
+                "come, your next larger one among them."
+            ),
+        )
 
     def test_makes_do_with_the_figures_of_an_older_release(self) -> None:
         assert explain_placement({}, gpu_count=2) == (

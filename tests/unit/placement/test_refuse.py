@@ -166,6 +166,16 @@ class TestRefusal:
             "4 GPUs are free, but none of them with a network port."
         ]
 
+    def test_tells_no_number_above_what_the_catalog_tells(self) -> None:
+        """Seen to fail when the free GPUs of a large fleet were counted to a tenant."""
+        fleet = [a_row(number, free_mask=0b1) for number in range(70)]
+
+        words = said(a_request(2), *fleet)[0]
+
+        assert words == (
+            "More than 64 GPUs are free, but on more than 64 nodes: at most 1 GPU on one node."
+        )
+
     def test_tells_of_disks_that_are_on_two_nodes(self) -> None:
         fleet = [a_row(number, free_mask=0xF, disk_mask=0b11) for number in range(2)]
 

@@ -237,7 +237,8 @@ class TestWorkload:
         assert hardware.text.count('id="topology-gpu-') == 8
         assert "others are grey and unnamed" in hardware.text
         assert "Why here" in hardware.text
-        assert "nodes could take it." in hardware.text
+        assert "chosen among the places that had room" in hardware.text
+        assert "could take it" not in hardware.text, "the fleet's size is nobody's business"
 
     async def test_shows_metrics_and_the_course_of_its_cost(self, visitor: PageVisitor) -> None:
         await visitor.arrive()
