@@ -13,7 +13,16 @@ from typing import Final
 from gpucloud_core.access.acting import fact_by
 from gpucloud_core.access.authorize import Action, require
 from gpucloud_core.access.model import Actor
-from gpucloud_core.catalog.model import NAME_MAX, SUMMARY_MAX, Beside, Price, Runtime, Shape, Sku
+from gpucloud_core.catalog.model import (
+    NAME_MAX,
+    SUMMARY_MAX,
+    USUAL_MIX,
+    Beside,
+    Price,
+    Runtime,
+    Shape,
+    Sku,
+)
 from gpucloud_core.catalog.ports import CatalogUnit
 from gpucloud_core.kernel.errors import (
     AlreadyExists,
@@ -27,6 +36,7 @@ from gpucloud_core.kernel.time import rfc3339
 from gpucloud_core.kernel.unit import Json, Scope, Transactions
 
 GPUS_MAX: Final = 64
+WEIGHT_MAX: Final = 10_000
 PRICE_MAX_MICROS: Final = 1_000_000_000
 _SKU: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
@@ -53,6 +63,7 @@ class SkuAsked:
     memory_mib_per_gpu: int
     beside: Beside = Beside.NOTHING
     image_ids: tuple[str, ...] = ()
+    demand_mix: tuple[tuple[int, int], ...] = USUAL_MIX
     summary: str = ""
 
 
@@ -67,6 +78,7 @@ class SkuChanges:
     disk_per_gpu: bool | None = None
     nic_per_gpu: bool | None = None
     image_ids: tuple[str, ...] | None = None
+    demand_mix: tuple[tuple[int, int], ...] | None = None
     summary: str | None = None
     active: bool | None = None
 
@@ -241,11 +253,22 @@ def sku_faults(sku: Sku) -> Iterator[FieldError]:
     if not counts or len(set(counts)) < len(counts) or not set(counts) <= _COUNTS:
         detail = f"Give each size once, from 1 to {GPUS_MAX} GPUs."
         yield FieldError("/allowed_gpu_counts", "invalid", detail)
+    yield from _mix_faults(sku.demand_mix)
     if len(sku.summary) > SUMMARY_MAX:
         yield FieldError("/summary", "length", f"Use up to {SUMMARY_MAX} characters.")
     for name in ("gpu_memory_mib", "vcpus_per_gpu", "memory_mib_per_gpu"):
         if getattr(sku, name) < 1:
             yield FieldError(f"/{name}", "too_small", "Give at least 1.")
+
+
+def _mix_faults(mix: tuple[tuple[int, int], ...]) -> Iterator[FieldError]:
+    sizes = [size for size, _ in mix]
+    if not mix or len(set(sizes)) < len(sizes) or not set(sizes) <= _COUNTS:
+        detail = f"Give each size once with its weight, from 1 to {GPUS_MAX} GPUs."
+        yield FieldError("/demand_mix", "invalid", detail)
+    if any(not 1 <= weight <= WEIGHT_MAX for _, weight in mix):
+        detail = f"Give each size a weight from 1 to {WEIGHT_MAX:,}."
+        yield FieldError("/demand_mix", "out_of_range", detail)
 
 
 _COUNTS: Final = frozenset(range(1, GPUS_MAX + 1))

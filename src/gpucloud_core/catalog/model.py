@@ -9,6 +9,8 @@ from gpucloud_core.kernel.ids import ImageId, SkuId
 
 NAME_MAX: Final = 120
 SUMMARY_MAX: Final = 400
+USUAL_MIX: Final = ((1, 60), (2, 15), (4, 15), (8, 10))
+"""How often launches of each size are asked for, beside each other, as long as nobody says."""
 
 
 class Shape(StrEnum):
@@ -67,7 +69,7 @@ class Sku:
     memory_mib_per_gpu: int
     beside: Beside = Beside.NOTHING  # with each GPU
     image_ids: tuple[str, ...]
-    demand_mix: tuple[tuple[int, int], ...] = ((1, 60), (2, 15), (4, 15), (8, 10))  # size, weight
+    demand_mix: tuple[tuple[int, int], ...] = USUAL_MIX  # launches to come: size, weight
     summary: str = ""
     active: bool = True
     created_at: datetime

@@ -18,7 +18,7 @@ from gpucloud_core.catalog.manage import (
     SkuChanges,
     WithdrawPrice,
 )
-from gpucloud_core.catalog.model import Beside, Price, Runtime, Sku
+from gpucloud_core.catalog.model import USUAL_MIX, Beside, Price, Runtime, Sku
 from gpucloud_core.catalog.queries import ListAllSkus, PricedSku
 from gpucloud_core.fleet.sold import ReadSoldSku, RunningAt, SoldSku
 from gpucloud_core.kernel.errors import NotFound
@@ -32,7 +32,8 @@ class SkuBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A SKU to add; its shape follows from its runtime. It is sold once it has a price.
 
     ``disk_per_gpu`` and ``nic_per_gpu`` say whether a local disk and a network port come with
-    each GPU.
+    each GPU. ``demand_mix`` has a weight for each size of the launches to come, by which placement
+    keeps room; the usual one where it is left out.
     """
 
     id: str
@@ -48,14 +49,16 @@ class SkuBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     disk_per_gpu: bool = False
     nic_per_gpu: bool = False
     image_ids: list[str] = []
+    demand_mix: dict[int, int] | None = None
     summary: str = ""
 
     def asked(self) -> SkuAsked:
         said = msgspec.structs.asdict(self)
         beside = Beside.of(disk=said.pop("disk_per_gpu"), nic=said.pop("nic_per_gpu"))
         counts, images = tuple(self.allowed_gpu_counts), tuple(self.image_ids)
+        mix = USUAL_MIX if self.demand_mix is None else tuple(self.demand_mix.items())
         changed = {"allowed_gpu_counts": counts, "image_ids": images, "beside": beside}
-        return SkuAsked(**{**said, **changed})
+        return SkuAsked(**{**said, **changed, "demand_mix": mix})
 
 
 class SkuChangesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -68,6 +71,7 @@ class SkuChangesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     disk_per_gpu: bool | None = None
     nic_per_gpu: bool | None = None
     image_ids: list[str] | None = None
+    demand_mix: dict[int, int] | None = None
     summary: str | None = None
     active: bool | None = None
 
@@ -81,6 +85,7 @@ class SkuChangesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             disk_per_gpu=self.disk_per_gpu,
             nic_per_gpu=self.nic_per_gpu,
             image_ids=None if images is None else tuple(images),
+            demand_mix=None if self.demand_mix is None else tuple(self.demand_mix.items()),
             summary=self.summary,
             active=self.active,
         )
@@ -121,6 +126,7 @@ class SkuSeen(msgspec.Struct, kw_only=True):
     disk_per_gpu: bool
     nic_per_gpu: bool
     image_ids: list[str]
+    demand_mix: dict[int, int]
     summary: str
     active: bool
     created_at: datetime
@@ -143,6 +149,7 @@ class SkuSeen(msgspec.Struct, kw_only=True):
             disk_per_gpu=sku.beside.has_disk,
             nic_per_gpu=sku.beside.has_nic,
             image_ids=list(sku.image_ids),
+            demand_mix=dict(sku.demand_mix),
             summary=sku.summary,
             active=sku.active,
             created_at=sku.created_at,

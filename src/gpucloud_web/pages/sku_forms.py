@@ -6,10 +6,11 @@ from datetime import datetime, tzinfo
 from typing import Final
 
 from gpucloud_core.catalog.manage import SkuAsked, SkuChanges
-from gpucloud_core.catalog.model import Beside, OsImage, Price, Runtime, Sku
+from gpucloud_core.catalog.model import USUAL_MIX, Beside, OsImage, Price, Runtime, Sku
 from gpucloud_core.catalog.prices import price_at
 from gpucloud_core.fleet.sold import SoldSku
 from gpucloud_core.kernel.errors import FieldError, ValidationFailed
+from gpucloud_core.placement.plan import parse_mix
 from gpucloud_web import formats
 from gpucloud_web.components import Choice, FieldFault
 from gpucloud_web.pages.forms import whole_number
@@ -33,6 +34,16 @@ def _counts(form: Form, faults: list[FieldError]) -> tuple[int, ...]:
     return tuple(int(part[:9]) for part in parts)
 
 
+def _mix(form: Form, faults: list[FieldError]) -> tuple[tuple[int, int], ...]:
+    """Return the expected mix, in the order of its sizes."""
+    try:
+        return tuple(sorted(parse_mix(one(form, "demand_mix")).items()))
+    except ValidationFailed:
+        detail = "Give sizes with weights, such as 1:60, 2:15, 8:10."
+        faults.append(FieldError("/demand_mix", "invalid", detail))
+        return USUAL_MIX
+
+
 def _raise(faults: Sequence[FieldError]) -> None:
     if faults:
         raise ValidationFailed("The SKU needs another look.", fields=faults)
@@ -52,7 +63,7 @@ def asked_of(form: Form) -> SkuAsked:
         name: whole_number(form, name, faults, called)
         for name, called in {"gpu_memory_gib": "the memory of a GPU", **_SHARES}.items()
     }
-    counts = _counts(form, faults)
+    counts, mix = _counts(form, faults), _mix(form, faults)
     _raise(faults)
     said = {name: one(form, name).strip() for name in _WORDS}
     return SkuAsked(
@@ -69,6 +80,7 @@ def asked_of(form: Form) -> SkuAsked:
         memory_mib_per_gpu=numbers["memory_gib_per_gpu"] * _MIB,
         beside=Beside.of(disk="disk_per_gpu" in form, nic="nic_per_gpu" in form),
         image_ids=tuple(form.get("image_ids", ())),
+        demand_mix=mix,
     )
 
 
@@ -80,7 +92,7 @@ def changes_of(form: Form, sku: Sku) -> SkuChanges:
     """
     faults: list[FieldError] = []
     vcpus, gib = (whole_number(form, name, faults, called) for name, called in _SHARES.items())
-    counts = _counts(form, faults)
+    counts, mix = _counts(form, faults), _mix(form, faults)
     _raise(faults)
     same_memory = gib == round(sku.memory_mib_per_gpu / _MIB)
     wanted = SkuChanges(
@@ -92,6 +104,7 @@ def changes_of(form: Form, sku: Sku) -> SkuChanges:
         disk_per_gpu="disk_per_gpu" in form,
         nic_per_gpu="nic_per_gpu" in form,
         image_ids=tuple(form.get("image_ids", ())),
+        demand_mix=mix,
     )
     said = {each.name: getattr(wanted, each.name) for each in fields(wanted)}
     beside = {"disk_per_gpu": sku.beside.has_disk, "nic_per_gpu": sku.beside.has_nic}
@@ -183,11 +196,16 @@ def _beside(sku: Sku | None, form: Form | None) -> tuple[Choice, ...]:
 
 
 def _values(sku: Sku | None, form: Form | None) -> dict[str, str]:
-    names = (*_WORDS, *_SHARES, "gpu_memory_gib", "allowed_gpu_counts")
-    known = _said(sku) if sku else {"allowed_gpu_counts": "1, 2, 4, 8"}
+    names = (*_WORDS, *_SHARES, "gpu_memory_gib", "allowed_gpu_counts", "demand_mix")
+    fresh = {"allowed_gpu_counts": "1, 2, 4, 8", "demand_mix": _mix_said(USUAL_MIX)}
+    known = _said(sku) if sku else fresh
     if form is None:
         return {name: known.get(name, "") for name in names}
     return {name: one(form, name) if name in form else known.get(name, "") for name in names}
+
+
+def _mix_said(mix: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(f"{size}:{weight}" for size, weight in sorted(mix))
 
 
 def _said(sku: Sku) -> dict[str, str]:
@@ -197,6 +215,7 @@ def _said(sku: Sku) -> dict[str, str]:
         "memory_gib_per_gpu": str(round(sku.memory_mib_per_gpu / _MIB)),
         "gpu_memory_gib": str(round(sku.gpu_memory_mib / _MIB)),
         "allowed_gpu_counts": ", ".join(map(str, sorted(sku.allowed_gpu_counts))),
+        "demand_mix": _mix_said(sku.demand_mix),
     }
 
 

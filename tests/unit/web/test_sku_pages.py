@@ -28,6 +28,7 @@ ASKED = {
     "vcpus_per_gpu": "24",
     "memory_gib_per_gpu": "224",
     "summary": "The newest.",
+    "demand_mix": "8:10, 1:60",
 }
 
 
@@ -65,6 +66,7 @@ class TestSkuPages:
         made = sku(olga, "b200-sxm")
         assert (made.allowed_gpu_counts, made.memory_mib_per_gpu) == ((1, 2, 8), 224 * 1024)
         assert made.image_ids == (image,)
+        assert made.demand_mix == ((1, 60), (8, 10))
 
     async def test_say_at_the_field_what_will_not_do(self, olga: PageVisitor) -> None:
         wrong = {**ASKED, "id": "No SKU", "allowed_gpu_counts": "many", "vcpus_per_gpu": "x"}
@@ -83,6 +85,7 @@ class TestSkuPages:
             "vcpus_per_gpu": str(before.vcpus_per_gpu),
             "memory_gib_per_gpu": "195",
             "image_ids": before.image_ids[0],
+            "demand_mix": "1:60, 2:15, 4:15, 8:10",
         }
 
         assert "Sizes" in await put(olga, f"{ONE}/edit", **fields)
@@ -103,6 +106,7 @@ class TestSkuPages:
             "memory_gib_per_gpu": str(round(before.memory_mib_per_gpu / 1024)),
             "image_ids": before.image_ids[0],
             "disk_per_gpu": "on",
+            "demand_mix": "1:60, 2:15, 4:15, 8:10",
         }
 
         shown = await put(olga, f"{ONE}/edit", **fields)
@@ -113,6 +117,29 @@ class TestSkuPages:
         assert row.changes == {"beside": ["nothing", "disk"]}
         assert "With each GPU a local NVMe disk" in (await olga.get("/infra/catalog")).text
         assert "with each GPU a local NVMe disk" in (await olga.get("/launch")).text
+
+    async def test_say_what_is_expected_of_launches(self, olga: PageVisitor) -> None:
+        before = sku(olga)
+        fields = {
+            "display_name": before.display_name,
+            "summary": before.summary,
+            "allowed_gpu_counts": ", ".join(map(str, before.allowed_gpu_counts)),
+            "vcpus_per_gpu": str(before.vcpus_per_gpu),
+            "memory_gib_per_gpu": str(round(before.memory_mib_per_gpu / 1024)),
+            "image_ids": before.image_ids[0],
+        }
+
+        for wrong, words in (
+            ("1:60, 1:5, many", "Give sizes with weights"),
+            ("1:99999", "a weight from 1 to 10,000"),
+        ):
+            assert words in await put(olga, f"{ONE}/edit", **fields, demand_mix=wrong)
+        shown = await put(olga, f"{ONE}/edit", **fields, demand_mix="8:3, 1:1")
+
+        assert "1 GPU 25 %, 8 GPUs 75 %" in shown
+        assert sku(olga).demand_mix == ((1, 1), (8, 3))
+        row = olga.cloud.transactions.database.audit_rows[-1]
+        assert set(row.changes) == {"demand_mix"}
 
     async def test_take_it_off_sale_and_put_it_back(self, olga: PageVisitor) -> None:
         await launched(olga)

@@ -57,6 +57,15 @@ class TestSkus:
         assert seen == [(True, False), (True, True), (True, True), (False, True)]
         assert (await offer(world))["nic_per_gpu"] is True
 
+    async def test_have_a_mix_of_launches_to_come(self, world: World) -> None:
+        answer = await world.client.patch(f"{SKUS}/h200-sxm", json={"demand_mix": {"1": 1, "8": 9}})
+        assert answer.json()["demand_mix"] == {"1": 1, "8": 9}
+
+        for wrong in ({}, {"0": 1}, {"1": 0}, {"65": 1}):
+            answer = await world.client.patch(f"{SKUS}/h200-sxm", json={"demand_mix": wrong})
+            assert answer.status_code == 422, answer.text
+            assert {each["field"] for each in answer.json()["errors"]} == {"/demand_mix"}
+
     async def test_are_sold_as_often_as_what_comes_with_them_is_free(self, world: World) -> None:
         async with world.cloud.transactions.begin(Scope.platform()) as unit:
             (node,) = await unit.nodes.find()
