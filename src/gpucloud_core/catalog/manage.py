@@ -254,6 +254,9 @@ def sku_faults(sku: Sku) -> Iterator[FieldError]:
         detail = f"Give each size once, from 1 to {GPUS_MAX} GPUs."
         yield FieldError("/allowed_gpu_counts", "invalid", detail)
     yield from _mix_faults(sku.demand_mix)
+    if sku.beside.has_nic and sku.runtime is Runtime.CONTAINER:
+        detail = "Containers cannot be given a network port yet."
+        yield FieldError("/nic_per_gpu", "not_yet", detail)
     if len(sku.summary) > SUMMARY_MAX:
         yield FieldError("/summary", "length", f"Use up to {SUMMARY_MAX} characters.")
     for name in ("gpu_memory_mib", "vcpus_per_gpu", "memory_mib_per_gpu"):

@@ -187,7 +187,7 @@ def _beside(sku: Sku | None, form: Form | None) -> tuple[Choice, ...]:
     known = sku.beside if sku else Beside.NOTHING
     rows = (
         ("disk_per_gpu", "A local NVMe disk", known.has_disk, "Mounted under /data, and wiped."),
-        ("nic_per_gpu", "A network port", known.has_nic, "A port, or a virtual function of one."),
+        ("nic_per_gpu", "A network port", known.has_nic, "Virtual machines only, as yet."),
     )
     return tuple(
         Choice(value=name, text=text, note=note, selected=has if form is None else name in form)

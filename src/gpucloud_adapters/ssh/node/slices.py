@@ -119,6 +119,8 @@ def _check_free(config: Config, records: Records, spec: SliceSpec) -> None:
         if gpu is None or not gpu.is_there():
             raise Refused("unknown_gpu", f"{uuid} is not on this node.")
     datadisk.check_there(config, spec.disks)
+    if spec.nics:
+        raise Refused("unknown_nic", f"{spec.nics[0]} is no port for slices of this node.")
     for other in records.holding():
         if shared := set(spec.gpu_uuids) & set(other.spec.gpu_uuids):
             raise Refused("gpu_in_use", f"{min(shared)} is held by {other.spec.claim_id}.")
