@@ -16,6 +16,7 @@ import os
 import selectors
 import signal
 import sys
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,9 @@ class Struck(app.TaskRunner):
         if does == KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         elif does == STOP:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread: sent to the process, another may be the one to take it, and until
+            # that is scheduled this one goes on, into transactions that nobody ends.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         elif does == KILL_DURING:
             loop = asyncio.get_running_loop()
             loop.call_later(DURING_SECONDS, os.kill, os.getpid(), signal.SIGKILL)
