@@ -75,23 +75,36 @@ class Chart:
             "steps": steps,
             "ceiling": ceiling,
         }
-        stride = max(1, -(-len(times) // ROWS_MAX))
-        rows = [
-            (
-                formats.day_time(times[place], zone),
-                *(_words(line.values[place], prefix, suffix) for line in lines),
-            )
-            for place in range(0, len(times), stride)
-        ]
+        heads, rows = table_of(times, lines, zone, prefix=prefix, suffix=suffix)
         return cls(
             id=id,
             title=title,
             summary=summary,
             data=json.dumps(data, separators=(",", ":")),
-            heads=("Time", *(line.label for line in lines)),
-            rows=tuple(reversed(rows)),
+            heads=heads,
+            rows=rows,
             is_empty=not any(value is not None for line in lines for value in line.values),
         )
+
+
+def table_of(
+    times: Sequence[datetime],
+    lines: Sequence[Line],
+    zone: tzinfo,
+    *,
+    prefix: str = "",
+    suffix: str = "",
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return the head and the rows of lines as a table, newest first, at most ``ROWS_MAX``."""
+    stride = max(1, -(-len(times) // ROWS_MAX))
+    rows = [
+        (
+            formats.day_time(times[place], zone),
+            *(_words(line.values[place], prefix, suffix) for line in lines),
+        )
+        for place in range(0, len(times), stride)
+    ]
+    return ("Time", *(line.label for line in lines)), tuple(reversed(rows))
 
 
 def _words(value: float | None, prefix: str, suffix: str) -> str:

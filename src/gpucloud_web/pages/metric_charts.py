@@ -10,6 +10,7 @@ from gpucloud_web import formats
 from gpucloud_web.api.metrics import Back
 from gpucloud_web.charts import SERIES_MAX, Chart, Line, RangeChoice
 from gpucloud_web.pages.addresses import address
+from gpucloud_web.sparks import Sparks
 
 TITLES: Final = {
     Measure.UTILIZATION: ("GPU use", " %"),
@@ -32,6 +33,7 @@ class MetricCharts:
     """All that the Metrics tab may know; ``trouble`` stands instead of charts."""
 
     charts: tuple[Chart, ...]
+    use: Sparks | None
     ranges: tuple[RangeChoice, ...]
     about: str
     trouble: str
@@ -47,6 +49,7 @@ class MetricCharts:
             about += f"; lowest, mean and highest of {len(metrics.gpus)} GPUs"
         return cls(
             charts=tuple(_chart(metrics, measure, zone) for measure in Measure),
+            use=_use(metrics, zone),
             ranges=metric_ranges(href, back),
             about=about,
             trouble="",
@@ -55,7 +58,7 @@ class MetricCharts:
     @classmethod
     def without(cls, trouble: str, *, href: str, back: Back) -> "MetricCharts":
         """Return the tab that says why there are no charts."""
-        return cls(charts=(), ranges=metric_ranges(href, back), about="", trouble=trouble)
+        return cls(charts=(), use=None, ranges=metric_ranges(href, back), about="", trouble=trouble)
 
 
 def metric_ranges(href: str, back: Back) -> tuple[RangeChoice, ...]:
@@ -70,8 +73,26 @@ def metric_ranges(href: str, back: Back) -> tuple[RangeChoice, ...]:
     )
 
 
+def _use(metrics: Metrics, zone: tzinfo) -> Sparks:
+    """Return how busy each GPU was, each by itself."""
+    readings = metrics.readings[Measure.UTILIZATION]
+    title, suffix = TITLES[Measure.UTILIZATION]
+    return Sparks.of(
+        id="gpu-use",
+        title=title,
+        about="each from 0 to 100 %",
+        times=metrics.span.instants,
+        lines=[Line(label=f"GPU {gpu.index}", values=readings[gpu.uuid]) for gpu in metrics.gpus],
+        zone=zone,
+        suffix=suffix,
+        ceiling=100.0,
+    )
+
+
 def _chart(metrics: Metrics, measure: Measure, zone: tzinfo) -> Chart:
     title, suffix = TITLES[measure]
+    if measure is Measure.UTILIZATION:
+        title = f"{title}, together"
     scale = _MIB if measure is Measure.MEMORY else 1
     by_gpu = [
         [
