@@ -6,6 +6,7 @@ from dishka import AsyncContainer, Provider, Scope, from_context, make_async_con
 from litestar import Litestar
 
 from gpucloud_adapters.memory.cloud import MemoryCloud
+from gpucloud_adapters.memory.mails import MemoryMailer
 from gpucloud_adapters.memory.node_driver import MemoryShells
 from gpucloud_adapters.memory.passwords import ScryptPasswordHasher
 from gpucloud_adapters.memory.payments import MemoryPayments
@@ -28,6 +29,7 @@ from gpucloud_core.kernel.secret_box import SecretBox
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.ports import NodeDriver, Shells
+from gpucloud_core.notices.mail import Letterhead, Mailer
 from gpucloud_core.notices.ports import NoticeUnit
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
@@ -66,6 +68,14 @@ class InMemory(Provider):
     @provide
     def jitter(self) -> SystemSecrets:
         return SystemSecrets()
+
+    @provide
+    def mailer(self) -> Mailer:
+        return MemoryMailer()
+
+    @provide
+    def letterhead(self) -> Letterhead:
+        return Letterhead(origin=ORIGIN)
 
     @provide
     def secrets(self, cloud: MemoryCloud) -> Secrets:

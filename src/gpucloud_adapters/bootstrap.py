@@ -13,6 +13,8 @@ from gpucloud_adapters.argon2 import Argon2PasswordHasher
 from gpucloud_adapters.audit_anchors import FileAnchors, anchor_file
 from gpucloud_adapters.credentials import BoxedCredentials
 from gpucloud_adapters.images.http_source import HttpImageSource
+from gpucloud_adapters.mail.folder import FolderMailer
+from gpucloud_adapters.mail.smtp import SmtpMailer, smtp_server
 from gpucloud_adapters.postgres.engine import Engine, create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
 from gpucloud_adapters.prometheus.metrics import PrometheusMetrics
@@ -43,6 +45,7 @@ from gpucloud_core.kernel.secret_box import SecretBox, SecretUnit
 from gpucloud_core.kernel.time import Clock
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.ports import NodeDriver, Shells
+from gpucloud_core.notices.mail import Letterhead, Mailer
 from gpucloud_core.notices.ports import NoticeUnit
 from gpucloud_core.placement.fleet_view import FleetView
 from gpucloud_core.placement.ports import PlacementUnit
@@ -199,6 +202,17 @@ class Outside(Provider):
         source = HttpImageSource(settings.image_places)
         yield source
         await source.close()
+
+    @provide
+    def mailer(self, settings: Settings) -> Mailer:
+        sender = settings.mail_from
+        if settings.smtp_url is None:
+            return FolderMailer(settings.home / "mail", sender=sender)
+        return SmtpMailer(smtp_server(settings.smtp_url.reveal()), sender=sender)
+
+    @provide
+    def letterhead(self, settings: Settings) -> Letterhead:
+        return Letterhead(origin=settings.public_url)
 
     @provide
     def fleet_view(self) -> FleetView:

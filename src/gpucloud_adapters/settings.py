@@ -40,6 +40,12 @@ VARIABLES: Final = (
     Variable("GPUCLOUD_PUBLIC_URL", "http://HOST:PORT", "Address people reach it at"),
     Variable("GPUCLOUD_SIMULATED", "0; `up` sets it", "1: payments or GPUs are simulated"),
     Variable(
+        "SMTP_URL",
+        "mails are written to HOME/mail",
+        "Mail server, as smtp://user:password@host:587 (STARTTLS) or smtps://… (TLS)",
+    ),
+    Variable("MAIL_FROM", "gpucloud@ the public URL's host", "Address that mails come from"),
+    Variable(
         "GPUCLOUD_METRICS_URL",
         "the simulated fleet's own sampler",
         "Base URL of a Prometheus-compatible API with DCGM's metrics",
@@ -120,6 +126,8 @@ class Settings:
         public_url: origin under which people reach us, without a slash at its end.
         metrics_url: where metrics are; None asks the simulated fleet's own sampler.
         image_places: from where images may be read.
+        smtp_url: where mails are handed over; None writes them into a folder of ``home``.
+        mail_from: whom mails come from.
     """
 
     database_url: Secret
@@ -134,6 +142,8 @@ class Settings:
     simulated: bool
     metrics_url: str | None = None
     image_places: Places = NOWHERE
+    smtp_url: Secret | None = None
+    mail_from: str = "gpucloud@localhost"
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
@@ -157,6 +167,8 @@ class Settings:
             simulated=reader.flag("GPUCLOUD_SIMULATED"),
             metrics_url=reader.text("GPUCLOUD_METRICS_URL").rstrip("/") or None,
             image_places=reader.image_places(),
+            smtp_url=reader.optional("SMTP_URL"),
+            mail_from=reader.mail_from(public_url),
         )
         reader.check_urls()
         reader.check_payments(simulated=settings.simulated)
@@ -250,6 +262,7 @@ _SCHEMES: Final = {
     "REDIS_URL": ("redis", "rediss", "valkey"),
     "STRIPE_API_BASE": ("http", "https"),
     "GPUCLOUD_METRICS_URL": ("http", "https"),
+    "SMTP_URL": ("smtp", "smtps"),
 }
 
 
@@ -319,6 +332,13 @@ class _Reader:
         except NoPlace as error:
             self.fault(f"GPUCLOUD_IMAGE_SOURCES and GPUCLOUD_IMAGE_NETWORKS: {error}.")
             return NOWHERE
+
+    def mail_from(self, public_url: str) -> str:
+        host = _split(public_url).hostname or "localhost"
+        sender = self.text("MAIL_FROM") or f"gpucloud@{host}"
+        if "@" not in sender or not sender.isprintable():
+            self.fault("MAIL_FROM is an address, such as gpucloud <no-reply@gpus.example.org>.")
+        return sender
 
     def _listed(self, name: str) -> list[str]:
         return [part.strip() for part in self.text(name).split(",") if part.strip()]

@@ -69,7 +69,7 @@ from gpucloud_core.fleet.ports import FleetUnit
 from gpucloud_core.kernel.ids import Ids
 from gpucloud_core.kernel.unit import Transactions
 from gpucloud_core.nodes.ports import NodeDriver
-from gpucloud_core.notices import attention, inbox
+from gpucloud_core.notices import attention, email_address, inbox, mail
 from gpucloud_core.notices.overdue import SweepAttention
 from gpucloud_core.notices.tell import TellPeople
 from gpucloud_core.placement import change_mode, onboard, rediscover
@@ -195,6 +195,9 @@ USE_CASES: Final = (
     AnchorAudit,
     TellPeople,
     SweepAttention,
+    mail.SendMails,
+    email_address.AskForEmail,
+    email_address.ConfirmEmail,
     inbox.ListInbox,
     inbox.CountUnread,
     inbox.MarkRead,

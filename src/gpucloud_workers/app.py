@@ -26,6 +26,7 @@ from gpucloud_core.fleet.look_again import LookAgain
 from gpucloud_core.kernel.ids import TaskId, TenantId
 from gpucloud_core.kernel.outbox import Bell, RelayUnit
 from gpucloud_core.kernel.unit import Event, Transactions
+from gpucloud_core.notices.mail import SendMails
 from gpucloud_core.notices.overdue import SweepAttention
 from gpucloud_core.notices.tell import TellPeople
 from gpucloud_core.waitlist.serve import ServeWaitlist
@@ -102,6 +103,7 @@ async def jobs_of(
     deadlines = await container.get(MeetDeadline)
     expired = await container.get(ReleaseExpired)
     lost_terminals = await container.get(CloseLostTerminals)
+    send_mails = await container.get(SendMails)
     seal_audit = await container.get(SealAudit)
     anchor_audit = await container.get(AnchorAudit)
     sweep_attention = await container.get(SweepAttention)
@@ -126,6 +128,7 @@ async def jobs_of(
         Job("lost_terminals", timedelta(seconds=15), lost_terminals),
         Job("seal_audit", timedelta(seconds=1), seal_audit),
         Job("anchor_audit", timedelta(minutes=1), anchor_audit),
+        Job("mails", timedelta(seconds=1), send_mails),
         Job("attention", timedelta(seconds=30), attention),
     )
 

@@ -8,12 +8,14 @@ from datetime import timedelta
 import pytest
 
 from contracts.stores import PLATFORM, Household, settle
+from gpucloud_adapters.memory.mails import MemoryMailer
 from gpucloud_adapters.postgres.engine import create_engine
 from gpucloud_adapters.postgres.unit import PostgresTransactions
-from gpucloud_adapters.system import SystemIds
+from gpucloud_adapters.system import SystemIds, SystemSecrets
 from gpucloud_core.access.model import Role, TenantMember
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.unit import Event
+from gpucloud_core.notices.mail import CONFIRM_PATH, Letterhead, SendMails, queue
 from gpucloud_core.notices.overdue import SweepAttention
 from gpucloud_core.notices.tell import TellPeople
 from gpucloud_core.work.model import Step
@@ -94,3 +96,37 @@ class TestSweepAttention:
         async with transactions.begin(PLATFORM) as unit:
             (row,) = await unit.attention_rows.find(kind="task.overdue")
         assert row.cleared_at is not None
+
+
+class TestSendMails:
+    async def test_hands_each_over_once_though_many_workers_are_at_it(
+        self, transactions: PostgresTransactions, home: Household
+    ) -> None:
+        """Seen to fail when what is due was not locked."""
+        mailer = MemoryMailer()
+        send = SendMails(
+            transactions=transactions,
+            mailer=mailer,
+            letterhead=Letterhead(origin="https://gpus.example"),
+            secrets=SystemSecrets(),
+        )
+        async with transactions.begin(PLATFORM) as unit:
+            for number in range(24):
+                await queue(
+                    unit,
+                    SystemIds(),
+                    home.user,
+                    home.tenant.id,
+                    key=f"{number // 2}",
+                    to="ada@example.com",
+                    subject="s",
+                    text="t",
+                    link=CONFIRM_PATH,
+                )
+
+        done = await asyncio.gather(*(send(limit=12) for _ in range(6)))
+
+        assert sum(done) == len(mailer.handed) == len(mailer.sent) == 12
+        async with transactions.begin(home.scope) as unit:
+            assert await unit.mails.count(due_at=None) == await unit.mails.count() == 12
+            assert await unit.one_time_tokens.count(purpose="email") == 12

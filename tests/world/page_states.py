@@ -355,6 +355,20 @@ MATRIX: Final[Matrix] = {
             "This is not your present password.",
         ),
     },
+    "/account/email": {
+        "form": (_at("/account/email"), "Send the link"),
+        "refused": (
+            refusal(_at("/account/email"), email="a@b.example", current_password="not it"),
+            "This is not your present password.",
+        ),
+    },
+    "/account/email/confirm": {
+        "form": (_at("/account/email/confirm?token=x"), "Confirm your mail address"),
+        "refused": (
+            refusal(_at("/account/email/confirm?token=x")),
+            "This link is not good, or no longer.",
+        ),
+    },
     "/views/new": {
         "form": (_at(_NEW_VIEW), "Save this view"),
         "refused": (refusal(_at(_NEW_VIEW), name=" "), "Give the view a name."),

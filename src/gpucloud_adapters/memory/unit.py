@@ -24,6 +24,7 @@ from gpucloud_adapters.memory.kind_rows import (
     MemoryWebhookEvents,
 )
 from gpucloud_adapters.memory.ledger import MemoryLedger
+from gpucloud_adapters.memory.mails import MemoryMails
 from gpucloud_adapters.memory.rows import MemoryRows
 from gpucloud_adapters.memory.sign_ins import MemorySessions
 from gpucloud_adapters.memory.terminal_leases import MemoryTerminalLeases
@@ -270,6 +271,10 @@ class MemoryUnit:
     @property
     def inbox_notices(self) -> MemoryRows[InboxNotice]:
         return MemoryRows(self._database, self._scope, kinds.INBOX_NOTICES)
+
+    @property
+    def mails(self) -> MemoryMails:
+        return MemoryMails(self._database, self._scope)
 
     @property
     def attention_rows(self) -> MemoryRows[AttentionRow]:

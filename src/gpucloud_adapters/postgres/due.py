@@ -46,6 +46,7 @@ from gpucloud_core.kernel.rows import ListQuery, Page
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node, NodeStatus
 from gpucloud_core.nodes.ports import LOOK_EVERY, LOOKED_AT, NodeGpus
+from gpucloud_core.notices.model import Mail
 from gpucloud_core.waitlist.model import WaitEntry
 
 ONE_TIME_TOKENS: Final = Statements(kinds.ONE_TIME_TOKENS)
@@ -56,6 +57,7 @@ USAGE_SEGMENTS: Final = Statements(kinds.USAGE_SEGMENTS)
 NODES: Final = Statements(kinds.NODES)
 BILLING_ACCOUNTS: Final = Statements(kinds.BILLING_ACCOUNTS)
 WEBHOOK_EVENTS: Final = Statements(kinds.WEBHOOK_EVENTS)
+MAILS: Final = Statements(kinds.MAILS)
 
 _NOW: Final = bindparam("now", type_=DateTime(timezone=True))
 _LIMIT: Final = bindparam("row_limit", type_=BigInteger)
@@ -317,3 +319,17 @@ _EVENTS_DUE: Final = (
 class PostgresWebhookEvents(PostgresRows[WebhookEvent]):
     async def due(self, now: datetime, *, limit: int) -> Sequence[WebhookEvent]:
         return await self.read(_EVENTS_DUE, {"now": now, "row_limit": limit})
+
+
+_mail = MAILS.columns
+_MAILS_DUE: Final = (
+    MAILS.select.where(_mail.due_at <= _NOW)
+    .order_by(_mail.due_at, _mail.id)
+    .limit(_LIMIT)
+    .with_for_update(skip_locked=True)
+)
+
+
+class PostgresMails(PostgresRows[Mail]):
+    async def due(self, now: datetime, *, limit: int) -> Sequence[Mail]:
+        return await self.read(_MAILS_DUE, {"now": now, "row_limit": limit})

@@ -322,6 +322,10 @@ class PostgresUnit:
         return PostgresRows(self._session, _INBOX_NOTICES)
 
     @property
+    def mails(self) -> due.PostgresMails:
+        return due.PostgresMails(self._session, due.MAILS)
+
+    @property
     def attention_rows(self) -> PostgresRows[AttentionRow]:
         return PostgresRows(self._session, _ATTENTION_ROWS)
 

@@ -39,7 +39,7 @@ from gpucloud_core.kernel.ids import TenantId
 from gpucloud_core.kernel.secret_box import SealedSecret
 from gpucloud_core.metering.model import UsageSegment
 from gpucloud_core.nodes.model import Node, NodeStatus, Slot, SlotState
-from gpucloud_core.notices.model import AttentionRow, InboxNotice
+from gpucloud_core.notices.model import AttentionRow, InboxNotice, Mail
 from gpucloud_core.placement.model import Claim, NodeCapacity
 from gpucloud_core.placement.promises import Promise
 from gpucloud_core.waitlist.model import WaitEntry
@@ -374,6 +374,9 @@ INBOX_NOTICES: Final[Kind[InboxNotice]] = Kind(
     found_by=("user_id",),
     sortable=("created_at", "level", "kind"),
     searchable=("id", "title", "text"),
+)
+MAILS: Final[Kind[Mail]] = Kind(
+    "mails", Mail, unique=(Unique(("user_id", "key")),), found_by=("user_id", "tenant_id")
 )
 ATTENTION_ROWS: Final[Kind[AttentionRow]] = Kind(
     "attention_rows",

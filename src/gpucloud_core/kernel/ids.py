@@ -50,6 +50,7 @@ PREFIXES: Final = {
     "att": "attention row",
     "wtl": "waitlist entry",
     "v": "saved view",
+    "mal": "mail",
 }
 """What each prefix stands for; the glossary page is printed from it."""
 

@@ -117,6 +117,11 @@ _PLAIN: Final = (
         meaning="A person changed their password; their other sessions were ended.",
         subject="user",
     ),
+    EventKind(
+        name="user.email_changed",
+        meaning="A person has another mail address, and has proved that it is theirs.",
+        subject="user",
+    ),
     EventKind(name="task.queued", meaning="A task can be taken up now.", subject="task"),
     EventKind(
         name="billing.standing_changed",

@@ -39,6 +39,33 @@ class InboxNotice:
     read_at: datetime | None = None
 
 
+class MailState(StrEnum):
+    QUEUED = "queued"
+    SENT = "sent"  # a mail server took it
+    REFUSED = "refused"  # it will not be taken
+    GIVEN_UP = "given_up"  # nobody took it for too long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """A mail to one person. ``due_at`` is when it is to be handed over; None: that is over."""
+
+    id: str
+    tenant_id: TenantId
+    user_id: UserId
+    key: str  # unique: what is mailed twice is mailed once
+    to: str
+    subject: str
+    text: str
+    link: str = ""  # a path of the web interface, put below the text
+    state: MailState = MailState.QUEUED
+    tries: int = 0
+    due_at: datetime | None
+    created_at: datetime
+    sent_at: datetime | None = None
+    error: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionRow:
     """Something that is so and should not be, for operators, until it is so no more.

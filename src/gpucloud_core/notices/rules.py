@@ -104,6 +104,18 @@ def _password_changed(event: Event, _: Known) -> Told:
     return Told(notices=(draft,))
 
 
+def _email_changed(event: Event, _: Known) -> Told:
+    draft = Draft(
+        kind=event.kind,
+        level=NoticeLevel.INFO,
+        title="Your mail address is confirmed",
+        text="Notices are sent there too from now on.",
+        link="/account",
+        user_id=UserId(event.subject),
+    )
+    return Told(notices=(draft,))
+
+
 RULES: Final[Mapping[str, Rule]] = {
     **MONEY_RULES,
     **MACHINE_RULES,
@@ -134,5 +146,6 @@ RULES: Final[Mapping[str, Rule]] = {
     "audit.chain_lost": _chain_lost,
     "session.refresh_reused": _token_reused,
     "user.password_changed": _password_changed,
+    "user.email_changed": _email_changed,
 }
 """By kind of event; besides these, every ``drift.…`` is for operators."""

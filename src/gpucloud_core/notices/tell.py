@@ -12,6 +12,7 @@ from gpucloud_core.kernel.ids import AllocationId, Ids, SessionId, TenantId, Use
 from gpucloud_core.kernel.outbox import StoredEvent
 from gpucloud_core.kernel.unit import Event, Scope, Transactions
 from gpucloud_core.notices.attention import clear, raise_
+from gpucloud_core.notices.mail import queue
 from gpucloud_core.notices.model import InboxNotice
 from gpucloud_core.notices.ports import NoticeUnit
 from gpucloud_core.notices.rules import DRIFT, RULES, told_by
@@ -68,6 +69,19 @@ class TellPeople:
             await unit.inbox_notices.add(notice)
         except AlreadyExists:
             return  # told before
+        user = await unit.users.get(user_id)
+        if user is not None and user.email is not None and user.email_verified_at is not None:
+            await queue(
+                unit,
+                self.ids,
+                user,
+                tenant_id,
+                key=f"notice/{notice.id}",
+                to=user.email,
+                subject=notice.title,
+                text=notice.text,
+                link=notice.link,
+            )
 
 
 async def _known(unit: NoticeUnit, event: Event) -> Known:

@@ -11,6 +11,7 @@ from gpucloud_web.pages.audit import AuditPages
 from gpucloud_web.pages.billing import BillingPages
 from gpucloud_web.pages.catalog import CatalogPages
 from gpucloud_web.pages.coming import ComingPages
+from gpucloud_web.pages.email import EmailPages
 from gpucloud_web.pages.gallery import gallery
 from gpucloud_web.pages.home import HomePages
 from gpucloud_web.pages.images import ImagePages
@@ -40,6 +41,7 @@ from gpucloud_web.pages.workloads import AllocationPages, WorkloadPages
 PAGES: Final[Sequence[ControllerRouterHandler]] = (
     SignInPages,
     AccountPages,
+    EmailPages,
     HomePages,
     BulkPages,
     WorkloadPages,

@@ -1,11 +1,11 @@
 """View rows of a person's own things: signing in, SSH keys, the account and its sessions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final
 
-from gpucloud_core.access.model import Actor, Session, SessionKind, SshKey
+from gpucloud_core.access.model import Actor, Session, SessionKind, SshKey, User
 from gpucloud_core.access.projects import Me
 from gpucloud_web import formats
 from gpucloud_web.components import Consequence, Fact, FieldFault, MenuEntry
@@ -177,6 +177,13 @@ class SessionRow:
     current: bool
 
 
+def email_words(user: User) -> str:
+    """Say which address a person has, and whether it counts."""
+    if user.email is None:
+        return "none given"
+    return user.email if user.email_verified_at is not None else f"{user.email}, not confirmed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountPage:
     """All that ``access/account.html`` may know."""
@@ -186,6 +193,8 @@ class AccountPage:
     tenants: tuple[Fact, ...]
     sessions: tuple[SessionRow, ...]
     changed: bool  # the password, just now
+    mailed: bool  # a link to a mail address, just now
+    confirmed: bool  # a mail address, just now
     has_password: bool
 
     @classmethod
@@ -197,15 +206,17 @@ class AccountPage:
         *,
         now: datetime,
         zone: tzinfo,
-        changed: bool = False,
+        said: Collection[str] = (),
     ) -> "AccountPage":
         return cls(
-            changed=changed,
+            changed="changed" in said,
+            mailed="mailed" in said,
+            confirmed="confirmed" in said,
             has_password=me.user.password_hash is not None,
             username=me.user.username,
             facts=(
                 Fact(label="Username", value=me.user.username),
-                Fact(label="E-mail", value=me.user.email or "none given"),
+                Fact(label="Mail", value=email_words(me.user)),
                 Fact(label="Role", value=role_words(actor)),
                 Fact(label="Member since", value=formats.day_time(me.user.created_at, zone)),
                 Fact(label="Times are shown in", value=str(zone)),

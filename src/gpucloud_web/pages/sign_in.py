@@ -133,7 +133,7 @@ class AccountPages(Controller):
             sessions,
             now=visit.now,
             zone=visit.zone,
-            changed="changed" in visit.request.query_params,
+            said=visit.request.query_params.keys(),
         )
         return visit.page("access/account.html", page)
 

@@ -24,7 +24,10 @@ from write_examples import API, EXAMPLES, Call, World, writes
 APP: Final[Litestar] = memory_app(asyncio.run(MemoryCloud.found()))
 WRITES: Final = writes(APP)
 KEYED: Final = sorted(name for name, write in WRITES.items() if write.once is not Once.NEVER)
-NEVER: Final = {"signUp", "signIn", "refreshToken", "signOut", "changePassword", "receiveWebhook"}
+NEVER: Final = {
+    *("signUp", "signIn", "refreshToken", "signOut", "changePassword", "receiveWebhook"),
+    *("askForEmail", "confirmEmail"),
+}
 BESIDE_THE_EFFECT: Final = {"stored_responses", "sessions"}
 every_write = pytest.mark.parametrize("operation", KEYED)
 

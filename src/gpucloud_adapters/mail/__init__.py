@@ -1,0 +1,1 @@
+"""Mail: to a mail server over SMTP, or into a folder."""
