@@ -61,6 +61,18 @@ class TestWhereItWouldGo:
 
         await expect(where(ada).get_by_role("img")).to_have_count(2)
 
+    async def test_says_what_is_farther_apart_than_asked(self, ada: Visitor) -> None:
+        """Seen to fail when the draft forgot how near the machines must be."""
+        await ada.page.get_by_label("How many").fill("2")
+        await ada.page.get_by_label("Near each other").select_option("group")
+        await ada.page.get_by_role("button", name="Image").click()
+        await ada.go("/launch?step=capacity")
+
+        await expect(ada.page.get_by_label("Near each other")).to_have_value("group")
+        await ada.go("/launch?step=review")
+        await expect(ada.page.locator("main")).to_contain_text("in one rail group, all or none")
+        assert await faults(ada.page) == []
+
     async def test_says_why_it_is_nowhere_and_what_would_fit(
         self, ada: Visitor, server: PageServer
     ) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from gpucloud_core.allocations.model import EndOfBalance, InboundRule, Network
 from gpucloud_core.allocations.request import LaunchRequest
-from gpucloud_core.placement.model import Spread
+from gpucloud_core.placement.model import Spread, Within
 
 COOKIE: Final = "gpucloud-launch"
 COOKIE_BYTES_MAX: Final = 3800
@@ -39,6 +39,7 @@ class Draft:
     gpu_count: str = ""
     count: str = "1"
     spread: str = ""  # "distinct_nodes" or empty
+    near: str = ""  # how near to each other, of ``Within``; empty: anywhere, each on its own
     image: str = ""
     ssh_cidrs: str = ""
     ports: str = ""
@@ -93,6 +94,7 @@ class Draft:
                     gpu_count=one("gpu_count", self.gpu_count),
                     count=one("count", self.count),
                     spread=one("spread", ""),
+                    near=one("near", ""),
                 )
             case "image":
                 changed = replace(self, image=one("image", self.image))
@@ -113,11 +115,14 @@ class Draft:
 
     def request(self) -> LaunchRequest:
         """Return the launch this draft asks for; numbers that are none become 0 and are refused."""
+        together = self.near in set(Within) and _number(self.count) > 1
         return LaunchRequest(
             sku_id=self.sku,
             gpu_count=_number(self.gpu_count),
             count=_number(self.count),
             spread=Spread.DISTINCT_NODES if self.spread else Spread.ANY,
+            together=together,
+            within=Within(self.near) if together else Within.FABRIC,
             image_id=self.image or None,
             ssh_key_ids=self.keys,
             name=self.name or None,

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
+from typing import Final
 
 from gpucloud_core.access.model import SshKey
 from gpucloud_core.allocations.quote import Quote as LaunchQuote
 from gpucloud_core.catalog.model import OsImage
 from gpucloud_core.catalog.offers import Offer
+from gpucloud_core.placement.model import Within
 from gpucloud_web import formats
 from gpucloud_web.components import (
     Choice,
@@ -73,6 +75,7 @@ class LaunchPage:
     as_of: str
     count: str
     spread: bool
+    near: tuple[Choice, ...]
     images: tuple[OptionCard, ...]
     ssh_cidrs: str
     ports: str
@@ -81,6 +84,14 @@ class LaunchPage:
     plans: tuple[OptionCard, ...]
     hours: str
     review: tuple[Fact, ...]
+
+
+NEAR: Final[Mapping[str, str]] = {
+    "": "Anywhere, each machine on its own",
+    Within.FABRIC: "In one fabric, all or none",
+    Within.POD: "In one pod, all or none",
+    Within.GROUP: "Under one leaf or in one rail group, all or none",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +147,10 @@ def launch_page(
         as_of=formats.clock_time(offer.as_of if offer else shelf.now, shelf.zone),
         count=draft.count,
         spread=bool(draft.spread),
+        near=tuple(
+            Choice(value=value, text=text, selected=value == draft.near)
+            for value, text in NEAR.items()
+        ),
         images=_images(draft, shelf),
         ssh_cidrs=draft.ssh_cidrs,
         ports=draft.ports,
@@ -268,10 +283,12 @@ def _review(draft: Draft, shelf: Shelf) -> tuple[Fact, ...]:
     names = ", ".join(key.name for key in shelf.keys if key.id in draft.keys)
     price = formats.unit_price(offer.price_micros_per_gpu_hour, offer.currency) if offer else ""
     spread = ", each on its own node" if draft.spread else ""
+    together = draft.request().together
     return (
         Fact(label="Project", value=shelf.project),
         Fact(label="Hardware", value=offer.display_name if offer else "not chosen"),
         Fact(label="Size", value=f"{_size(draft)} × {draft.count}{spread}"),
+        *((Fact(label="Near each other", value=NEAR[draft.near]),) if together else ()),
         *_beside_facts(offer),
         Fact(label="Price", value=price or formats.UNKNOWN),
         Fact(label="Image", value=f"{image.name} {image.version}" if image else "not chosen"),

@@ -4,12 +4,13 @@ import base64
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpucloud_core.allocations.model import EndOfBalance
 from gpucloud_core.allocations.request import field_errors
-from gpucloud_core.placement.model import Spread
+from gpucloud_core.placement.model import Spread, Within
 from gpucloud_web.pages.launch_draft import STEPS, Draft, inbound_rules
 
 texts = st.text(max_size=40)
@@ -19,6 +20,7 @@ drafts = st.builds(
     gpu_count=texts,
     count=texts,
     spread=texts,
+    near=st.sampled_from(["", "group", "pod", "fabric", "moon"]),
     image=texts,
     ssh_cidrs=texts,
     ports=texts,
@@ -49,6 +51,13 @@ class TestDraft:
     def test_always_makes_a_request_that_can_be_checked(self, draft: Draft) -> None:
         assert isinstance(field_errors(draft.request()), tuple)
 
+    @pytest.mark.parametrize(("near", "count"), [("", "4"), ("moon", "4"), ("group", "1")])
+    def test_leaves_machines_apart_that_need_not_be_near(self, near: str, count: str) -> None:
+        """Seen to fail when one machine was together with itself."""
+        request = Draft(sku="h200", gpu_count="4", count=count, near=near).request()
+
+        assert (request.together, request.within) == (False, Within.FABRIC)
+
     def test_forgets_the_size_and_image_of_other_hardware(self) -> None:
         draft = Draft(sku="h200", gpu_count="4", image="img_1")
 
@@ -74,6 +83,7 @@ class TestDraft:
             gpu_count="2",
             count="3",
             spread="distinct_nodes",
+            near="pod",
             ssh_cidrs="203.0.113.0/24, 2001:db8::/32",
             ports="8888 10.0.0.0/8\n\n6006",
             keys=("key_1",),
@@ -84,6 +94,7 @@ class TestDraft:
 
         assert (request.gpu_count, request.count) == (2, 3)
         assert request.spread is Spread.DISTINCT_NODES
+        assert (request.together, request.within) == (True, Within.POD)
         assert request.network.ssh_cidrs == ("203.0.113.0/24", "2001:db8::/32")
         assert [(rule.port, rule.cidrs) for rule in request.network.inbound] == [
             (8888, ("10.0.0.0/8",)),
