@@ -348,6 +348,24 @@ class TestClaims:
             free = a_claim(home.tenant.id, node.id, 0b10)
             assert await other.fleet.take(free, may_wait=False)
 
+    async def test_wait_for_no_node_that_an_operator_is_about_to_change(
+        self, transactions: PostgresTransactions, home: Household
+    ) -> None:
+        """A drain locks the node and waits for its gate; whoever holds the gate refers to the node.
+
+        Seen to fail when rows were locked so that nothing could refer to them: a deadlock.
+        """
+        node = a_node()
+        async with transactions.begin(PLATFORM) as unit:
+            await unit.nodes.add(node)
+            await unit.slots.add(a_slot(node.id, 0))
+            await unit.fleet.put(a_capacity(node.id, gpus=1))
+
+        async with transactions.begin(PLATFORM) as operator:
+            await operator.nodes.lock(node.id)
+            async with asyncio.timeout(5), transactions.begin(home.scope) as unit:
+                assert await unit.fleet.take(a_claim(home.tenant.id, node.id, 0b1))
+
     async def test_are_open_once_per_allocation(
         self, database: asyncpg.Connection, home: Household
     ) -> None:

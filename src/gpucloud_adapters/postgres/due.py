@@ -153,7 +153,7 @@ _LOOKS_DUE: Final = (
     )
     .order_by(func.coalesce(_node.look_due_at, _node.created_at))
     .limit(_LIMIT)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 
 
@@ -281,7 +281,7 @@ _DEADLINES: Final = (
 _LOCK_PLAIN: Final = text("""
     SELECT tenant_id FROM billing_accounts
     WHERE tenant_id = ANY(CAST(:ids AS text[])) AND credits = '[]'
-    ORDER BY tenant_id FOR UPDATE SKIP LOCKED
+    ORDER BY tenant_id FOR NO KEY UPDATE SKIP LOCKED
 """)
 _SETTLE: Final = text("""
     SELECT * FROM settle_usage(
@@ -312,7 +312,7 @@ _EVENTS_DUE: Final = (
     WEBHOOK_EVENTS.select.where(_event.handled_at.is_(None), _event_due <= _NOW)
     .order_by(_event_due)
     .limit(_LIMIT)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 
 
@@ -326,7 +326,7 @@ _MAILS_DUE: Final = (
     MAILS.select.where(_mail.due_at <= _NOW)
     .order_by(_mail.due_at, _mail.id)
     .limit(_LIMIT)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 
 

@@ -101,7 +101,7 @@ _LOWEST: Final = (
     )
     .order_by(_table.c.node_id)
     .limit(bindparam("row_limit", type_=BigInteger))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 _PUT: Final = update(_table).where(
     _table.c.node_id == bindparam("row_key", type_=Text),

@@ -133,7 +133,7 @@ class Statements(Generic[T]):
         key = self.columns[kind.key] == bindparam("row_key", type_=Text)
         table = self.mapping.table
         self.get = self.select.where(key)
-        self.lock = self.get.with_for_update()
+        self.lock = self.get.with_for_update(key_share=True)  # keys never change
         self.add = insert(table).on_conflict_do_nothing().returning(self.columns[kind.key])
         self.put = update(table).where(key)
         self.delete = delete(table).where(key)

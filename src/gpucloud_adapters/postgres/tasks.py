@@ -22,7 +22,7 @@ _task = TASKS.columns
 _LOCK_FREE: Final = (
     TASKS.select.where(_task.id == any_(bindparam("ids", type_=ARRAY(Text))))
     .order_by(_task.id)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 _DUE: Final = (
     select(_task.id)
@@ -33,7 +33,7 @@ _DUE: Final = (
     )
     .order_by(_task.due_at)
     .limit(bindparam("row_limit", type_=BigInteger))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 USUAL_SECONDS: Final = """
     SELECT wanted.step, percentile_disc(0.5) WITHIN GROUP (ORDER BY latest.seconds)

@@ -22,7 +22,7 @@ _LOST: Final = (
     TERMINAL_LEASES.select.where(_until <= bindparam("now", type_=DateTime(timezone=True)))
     .order_by(_until)
     .limit(bindparam("row_limit", type_=BigInteger))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 
 
