@@ -1,8 +1,4 @@
-"""Saved views in a real browser: by keyboard alone, on a phone, and in the address.
-
-Seen to fail when the part with *Save view* was not replaced as one searches, and kept what was
-asked before.
-"""
+"""Saved views in a real browser: by keyboard alone, on a phone, and in the address."""
 
 import re
 
