@@ -84,7 +84,8 @@ class TestJourney:
     async def _launch(self, ada: Visitor) -> None:
         page = ada.page
         await ada.go("/infra/catalog")
-        card = page.locator("section.card", has_text="H200 SXM 141 GB")
+        name = page.get_by_text("H200 SXM 141 GB", exact=True)
+        card = page.locator("section.card", has=name)
         await card.get_by_role("link", name="Launch", exact=True).click()
         await expect(page).to_have_url(re.compile("/launch"))
         await page.locator("label.opt", has_text="$6.58").click()
