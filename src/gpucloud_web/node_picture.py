@@ -17,6 +17,8 @@ WIDTH: Final = 1120
 MARGIN: Final = 12
 GUTTER: Final = 8
 BOX_GAP: Final = 12
+BOX_PADDING: Final = 8
+_NARROW, _SLIM, _WIDE = frozenset("ijl.,:'|!"), frozenset("tfr-() "), frozenset("mwMW@%")
 PANEL_TOP: Final = 84
 NOTE_TOP: Final = 38
 """Where panels begin below a fabric, and below a line that says that there is none."""
@@ -317,6 +319,22 @@ def _panels(
     return tuple(panels)
 
 
+def _fitting(words: str, room: float) -> str:
+    """Return as much of ``words`` as a line of the boxes' font has room for, in pixels."""
+    if _width(words) <= room:
+        return words
+    while words and _width(f"{words}…") > room:
+        words = words[:-1]
+    return f"{words.rstrip()}…"
+
+
+def _width(words: str) -> float:
+    return sum(
+        3.6 if each in _NARROW else 5.2 if each in _SLIM else 10.8 if each in _WIDE else 7.4
+        for each in words
+    )
+
+
 def _boxes(
     gpus: Sequence[Gpu],
     placed: _Held,
@@ -348,7 +366,7 @@ def _boxes(
                 chip_class=colour or css.split()[0],
                 letter=letter,
                 hatched=css.startswith("clean"),
-                line=words if len(words) <= box / 7 else words[: int(box / 7) - 1] + "…",
+                line=_fitting(words, box - 2 * BOX_PADDING),
                 memory=formats.gibibytes(gpu.memory_mib),
                 pci=gpu.pci_address.split(":", 1)[-1].removesuffix(".0").lower(),
                 module=f"m{gpu.module_id}" if gpu.module_id is not None else "",

@@ -134,6 +134,19 @@ class TestTopologyPicture:
         assert box.hatched
         assert box.line == "Cleanup blocked"
 
+    def test_cuts_a_name_that_its_box_has_no_room_for(self) -> None:
+        """Seen to fail when characters were counted: a wide name ran into the next box."""
+        picture = TopologyPicture.of(
+            id="t",
+            node="hgx-fra-07",
+            topology=TOPOLOGY,
+            holders=[Holder(mask=0b1, name="h200-sxm-nvme-s701z")],
+        )
+        box = picture.domains[0].gpus[0]
+
+        assert box.line == "h200-sxm-nvm…"
+        assert box.holder == "h200-sxm-nvme-s701z"
+
 
 class TestTopologyPreview:
     def test_marks_the_chosen_set(self) -> None:
