@@ -141,6 +141,7 @@ class TestTopologyPicture:
             node="hgx-fra-07",
             topology=TOPOLOGY,
             holders=[Holder(mask=0b1, name="h200-sxm-nvme-s701z")],
+            free=0b11111110,
         )
         box = picture.domains[0].gpus[0]
 
